@@ -1,0 +1,1 @@
+"""CRM data layer for AI customer-support agents, on PostgreSQL with pgvector."""

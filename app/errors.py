@@ -1,0 +1,120 @@
+"""Every error a caller can meet, in three families: what is missing, what clashes, what is malformed.
+
+Messages name the rule and the object's id, never personal data and never the database's own text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from uuid import UUID
+
+
+class CRMError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class NotFound(CRMError):
+    """The thing that was asked for does not exist."""
+
+
+class Conflict(CRMError):
+    """The request is well-formed but clashes with the present state."""
+
+
+class Invalid(CRMError):
+    """The input breaks a rule; nothing was written."""
+
+
+class Unavailable(CRMError):
+    """Something outside this package cannot be reached or is not installed."""
+
+
+class CustomerNotFound(NotFound):
+    """There is no such customer."""
+
+    def __init__(self, customer_id: object) -> None:
+        super().__init__(f"there is no customer {customer_id}")
+
+
+class ConversationNotFound(NotFound):
+    """There is no such conversation."""
+
+    def __init__(self, conversation_id: object) -> None:
+        super().__init__(f"there is no conversation {conversation_id}")
+
+
+class MessageNotFound(NotFound):
+    """There is no such message."""
+
+    def __init__(self, message_id: object) -> None:
+        super().__init__(f"there is no message {message_id}")
+
+
+class TicketNotFound(NotFound):
+    """There is no such ticket."""
+
+    def __init__(self, ticket: object) -> None:
+        super().__init__(f"there is no ticket {ticket}")
+
+
+class IllegalTransition(Conflict):
+    """The ticket's state machine has no such step."""
+
+    def __init__(self, old_status: str, new_status: str, legal: Collection[str] = ()) -> None:
+        self.old_status, self.new_status, self.legal = old_status, new_status, tuple(legal)
+        allowed = ", ".join(self.legal) or "nothing"
+        super().__init__(
+            f"a ticket cannot go from {old_status} to {new_status}; from {old_status} it may go to {allowed}"
+        )
+
+
+class StaleStatus(Conflict):
+    """The ticket is no longer in the status that the caller expected."""
+
+    def __init__(self, ticket_id: UUID, expected: str, actual: str) -> None:
+        self.expected, self.actual = expected, actual
+        super().__init__(f"ticket {ticket_id} was expected to be {expected} and is {actual}")
+
+
+class DuplicateValue(Conflict):
+    """A value that must be unique is taken."""
+
+
+class AppendOnly(Conflict):
+    """Audit records can be neither changed nor removed."""
+
+
+class StillReferenced(Conflict):
+    """Other rows still point to the row."""
+
+
+class InvalidValue(Invalid):
+    """One field of the input breaks a rule; ``field`` names it."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field = field
+        super().__init__(f"{field}: {problem}")
+
+
+class InvalidPayload(InvalidValue):
+    """A provider's payload misses a field or carries one that cannot be read; ``field`` names it."""
+
+
+class InvalidVector(Invalid):
+    """A vector has the wrong length, is not finite, has no direction, or is of another model."""
+
+
+class EmbedderUnavailable(Unavailable):
+    """The embedding service failed, or its package is not installed."""
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database cannot be reached or is not what this package needs."""
+
+
+class EmbeddedUnavailable(DatabaseUnavailable):
+    """The embedded PostgreSQL server cannot be used here."""
+
+
+class MigrationError(CRMError):
+    """The schema could not be brought to the revision that was asked for."""

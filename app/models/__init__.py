@@ -1,0 +1,61 @@
+"""The tables. Everything public is importable from here."""
+
+from .base import Base, uuid7
+from .channel import Channel, ChannelConfig, ChannelTone
+from .conversation import (
+    ContentType,
+    Conversation,
+    ConversationRoute,
+    ConversationStatus,
+    DeliveryStatus,
+    InboundReceipt,
+    Message,
+    MessageDirection,
+    MessageRole,
+    ResolutionType,
+)
+from .customer import PLACEHOLDER_DOMAIN, Customer, CustomerIdentifier, CustomerPlan, IdentifierType
+from .knowledge import EMBEDDING_DIMENSIONS, KnowledgeBaseEntry, KnowledgeCategory
+from .metric import AgentMetric, MetricType
+from .ticket import (
+    TRANSITIONS,
+    Ticket,
+    TicketCategory,
+    TicketPriority,
+    TicketStatus,
+    TicketStatusChange,
+)
+
+__all__ = [
+    "EMBEDDING_DIMENSIONS",
+    "PLACEHOLDER_DOMAIN",
+    "TRANSITIONS",
+    "AgentMetric",
+    "Base",
+    "Channel",
+    "ChannelConfig",
+    "ChannelTone",
+    "ContentType",
+    "Conversation",
+    "ConversationRoute",
+    "ConversationStatus",
+    "Customer",
+    "CustomerIdentifier",
+    "CustomerPlan",
+    "DeliveryStatus",
+    "IdentifierType",
+    "InboundReceipt",
+    "KnowledgeBaseEntry",
+    "KnowledgeCategory",
+    "Message",
+    "MessageDirection",
+    "MessageRole",
+    "MetricType",
+    "ResolutionType",
+    "Ticket",
+    "TicketCategory",
+    "TicketPriority",
+    "TicketStatus",
+    "TicketStatusChange",
+    "uuid7",
+]

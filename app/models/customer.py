@@ -1,0 +1,95 @@
+"""Customers, and the addresses by which they are known on each channel."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from sqlalchemy import Boolean, ForeignKey, Index, String, UniqueConstraint, false, func, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from .base import Base, CreatedAt, UpdatedAt, UUIDPrimaryKey, code, code_check, metadata_column
+from .channel import Channel
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+    from .ticket import Ticket
+
+PLACEHOLDER_DOMAIN = "placeholder.invalid"
+"""``customers.email`` is NOT NULL: without an address it is ``<uuid>@placeholder.invalid`` (RFC 2606)."""
+
+
+class CustomerPlan(StrEnum):
+    FREE = "free"
+    STARTER = "starter"
+    PROFESSIONAL = "professional"
+    ENTERPRISE = "enterprise"
+
+
+class IdentifierType(StrEnum):
+    EMAIL = "email"
+    PHONE = "phone"
+    WHATSAPP = "whatsapp"
+
+
+class Customer(Base):
+    __tablename__ = "customers"
+    __table_args__ = (
+        code_check("plan", CustomerPlan),
+        Index("idx_customers_phone", "phone", postgresql_where=text("phone IS NOT NULL")),
+    )
+
+    id: Mapped[UUIDPrimaryKey]
+    email: Mapped[str] = mapped_column(String(255), unique=True)
+    name: Mapped[str | None] = mapped_column(String(255))
+    phone: Mapped[str | None] = mapped_column(String(50))
+    company: Mapped[str | None] = mapped_column(String(255))
+    plan: Mapped[CustomerPlan | None] = mapped_column(
+        code(CustomerPlan, 50), server_default=CustomerPlan.FREE
+    )
+    extra: Mapped[dict[str, Any] | None] = metadata_column()
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[UpdatedAt]
+
+    identifiers: Mapped[list[CustomerIdentifier]] = relationship(
+        back_populates="customer", lazy="raise", passive_deletes="all"
+    )
+    conversations: Mapped[list[Conversation]] = relationship(
+        back_populates="customer", lazy="raise", passive_deletes="all"
+    )
+    tickets: Mapped[list[Ticket]] = relationship(
+        back_populates="customer", lazy="raise", passive_deletes="all"
+    )
+
+    @property
+    def contact_email(self) -> str | None:
+        """The address to write to; None while ``email`` is only a placeholder."""
+        return None if self.email.endswith(f"@{PLACEHOLDER_DOMAIN}") else self.email
+
+
+# A customer that raw SQL stored in any letter case is found by its address too.
+Index("idx_customers_email_lower", func.lower(Customer.email))
+
+
+class CustomerIdentifier(Base):
+    __tablename__ = "customer_identifiers"
+    __table_args__ = (
+        code_check("identifier_type", IdentifierType),
+        code_check("channel", Channel),
+        UniqueConstraint("identifier_type", "identifier_value"),
+        Index("idx_identifiers_customer", "customer_id"),
+    )
+
+    id: Mapped[UUIDPrimaryKey]
+    customer_id: Mapped[UUID] = mapped_column(ForeignKey("customers.id", ondelete="CASCADE"))
+    identifier_type: Mapped[IdentifierType] = mapped_column(code(IdentifierType, 50))
+    identifier_value: Mapped[str] = mapped_column(String(255))
+    """Canonical form, see ``app.normalization``."""
+    channel: Mapped[Channel] = mapped_column(code(Channel, 50))
+    """Where it was first seen."""
+    verified: Mapped[bool | None] = mapped_column(Boolean, server_default=false())
+    """Whether the channel proved that the customer controls it; else it is a claim."""
+    created_at: Mapped[CreatedAt]
+
+    customer: Mapped[Customer] = relationship(back_populates="identifiers", lazy="raise")

@@ -1,0 +1,50 @@
+"""Product documentation that agents answer from, searchable by meaning."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pgvector.sqlalchemy import VECTOR
+from sqlalchemy import Boolean, Index, String, Text, true
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .base import Base, CreatedAt, UpdatedAt, UUIDPrimaryKey, code, code_check, metadata_column
+
+EMBEDDING_DIMENSIONS = 1536
+
+
+class KnowledgeCategory(StrEnum):
+    FAQ = "faq"
+    TROUBLESHOOTING = "troubleshooting"
+    FEATURE = "feature"
+    BILLING = "billing"
+    ACCOUNT = "account"
+    GENERAL = "general"
+
+
+class KnowledgeBaseEntry(Base):
+    __tablename__ = "knowledge_base"
+    __table_args__ = (
+        code_check("category", KnowledgeCategory),
+        Index(
+            "idx_knowledge_base_embedding",
+            "embedding",
+            postgresql_using="hnsw",
+            postgresql_ops={"embedding": "vector_cosine_ops"},
+            postgresql_with={"m": 16, "ef_construction": 64},
+        ),
+        Index("idx_knowledge_base_category", "category", "is_active"),
+    )
+
+    id: Mapped[UUIDPrimaryKey]
+    title: Mapped[str] = mapped_column(String(500))
+    content: Mapped[str] = mapped_column(Text)
+    category: Mapped[KnowledgeCategory] = mapped_column(code(KnowledgeCategory, 100))
+    source: Mapped[str | None] = mapped_column(String(255), server_default="product-docs")
+    embedding: Mapped[list[float] | None] = mapped_column(VECTOR(EMBEDDING_DIMENSIONS), deferred=True)
+    """Unit length, zero-padded to 1536; ``extra["embedding"]`` names the model and the text's hash."""
+    extra: Mapped[dict[str, Any] | None] = metadata_column()
+    is_active: Mapped[bool | None] = mapped_column(Boolean, server_default=true())
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[UpdatedAt]

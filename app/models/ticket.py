@@ -1,0 +1,171 @@
+"""Tickets, their state machine, and the record of every status change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    FetchedValue,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    Sequence,
+    String,
+    Text,
+    UniqueConstraint,
+    func,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from .base import Base, CreatedAt, UpdatedAt, UUIDPrimaryKey, code, code_check, metadata_column
+from .channel import Channel
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+    from .customer import Customer
+
+
+class TicketStatus(StrEnum):
+    OPEN = "open"
+    PROCESSING = "processing"
+    WAITING = "waiting"
+    RESOLVED = "resolved"
+    ESCALATED = "escalated"
+    CLOSED = "closed"
+
+
+class TicketPriority(StrEnum):
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class TicketCategory(StrEnum):
+    ACCOUNT_ACCESS = "account_access"
+    BILLING = "billing"
+    TECHNICAL = "technical"
+    HOW_TO = "how_to"
+    FEATURE_REQUEST = "feature_request"
+    COMPLAINT = "complaint"
+
+
+TRANSITIONS: Mapping[TicketStatus, frozenset[TicketStatus]] = {
+    TicketStatus.OPEN: frozenset(
+        {
+            TicketStatus.PROCESSING,
+            TicketStatus.WAITING,
+            TicketStatus.RESOLVED,
+            TicketStatus.ESCALATED,
+            TicketStatus.CLOSED,
+        }
+    ),
+    TicketStatus.PROCESSING: frozenset(
+        {
+            TicketStatus.OPEN,
+            TicketStatus.WAITING,
+            TicketStatus.RESOLVED,
+            TicketStatus.ESCALATED,
+            TicketStatus.CLOSED,
+        }
+    ),
+    TicketStatus.WAITING: frozenset(
+        {
+            TicketStatus.OPEN,
+            TicketStatus.PROCESSING,
+            TicketStatus.RESOLVED,
+            TicketStatus.ESCALATED,
+            TicketStatus.CLOSED,
+        }
+    ),
+    TicketStatus.ESCALATED: frozenset(
+        {TicketStatus.PROCESSING, TicketStatus.WAITING, TicketStatus.RESOLVED, TicketStatus.CLOSED}
+    ),
+    TicketStatus.RESOLVED: frozenset({TicketStatus.CLOSED, TicketStatus.OPEN}),
+    TicketStatus.CLOSED: frozenset({TicketStatus.OPEN}),
+}
+"""Where a ticket may go from each status. The database holds the same table and is the one that refuses."""
+
+TICKET_NUMBER_SEQUENCE = Sequence("ticket_number_seq", start=1, increment=1, metadata=Base.metadata)
+
+
+class Ticket(Base):
+    __tablename__ = "tickets"
+    __table_args__ = (
+        code_check("category", TicketCategory),
+        code_check("priority", TicketPriority),
+        code_check("status", TicketStatus),
+        code_check("source_channel", Channel),
+        Index("idx_tickets_customer", "customer_id", "status"),
+        Index("idx_tickets_status", "status", "priority"),
+        Index("idx_tickets_channel", "source_channel", "created_at"),
+        Index("idx_tickets_conversation", "conversation_id"),
+    )
+
+    id: Mapped[UUIDPrimaryKey]
+    ticket_number: Mapped[str] = mapped_column(String(20), unique=True, server_default=FetchedValue())
+    """Given by a trigger: TKT- and at least four digits. Gaps are normal."""
+    conversation_id: Mapped[UUID | None] = mapped_column(ForeignKey("conversations.id"))
+    customer_id: Mapped[UUID] = mapped_column(ForeignKey("customers.id"))
+    subject: Mapped[str] = mapped_column(String(500))
+    category: Mapped[TicketCategory] = mapped_column(code(TicketCategory, 100))
+    priority: Mapped[TicketPriority | None] = mapped_column(
+        code(TicketPriority, 20), server_default=TicketPriority.MEDIUM
+    )
+    status: Mapped[TicketStatus | None] = mapped_column(
+        code(TicketStatus, 50), server_default=TicketStatus.OPEN
+    )
+    source_channel: Mapped[Channel] = mapped_column(code(Channel, 50))
+    assigned_to: Mapped[str | None] = mapped_column(String(255))
+    escalation_reason: Mapped[str | None] = mapped_column(String(255))
+    resolution_notes: Mapped[str | None] = mapped_column(Text)
+    extra: Mapped[dict[str, Any] | None] = metadata_column()
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[UpdatedAt]
+    resolved_at: Mapped[datetime | None] = mapped_column(server_onupdate=FetchedValue())
+    """Kept by a trigger: set on entering ``resolved``, kept on close, cleared on reopen."""
+
+    customer: Mapped[Customer] = relationship(back_populates="tickets", lazy="raise")
+    conversation: Mapped[Conversation | None] = relationship(back_populates="tickets", lazy="raise")
+    status_changes: Mapped[list[TicketStatusChange]] = relationship(
+        back_populates="ticket", lazy="raise", passive_deletes="all", order_by="TicketStatusChange.seq"
+    )
+
+
+class TicketStatusChange(Base):
+    """One entry of a ticket's record. Triggers write it; nobody can change or remove it."""
+
+    __tablename__ = "ticket_status_changes"
+    __table_args__ = (
+        code_check("old_status", TicketStatus),
+        code_check("new_status", TicketStatus),
+        UniqueConstraint("ticket_id", "prev_hash"),
+        UniqueConstraint("ticket_id", "seq"),
+    )
+
+    id: Mapped[UUIDPrimaryKey]
+    seq: Mapped[int] = mapped_column(BigInteger, Identity())
+    """Order of the entries; clocks may tie, this does not."""
+    ticket_id: Mapped[UUID] = mapped_column(ForeignKey("tickets.id"))
+    old_status: Mapped[TicketStatus | None] = mapped_column(code(TicketStatus, 50))
+    """None in the entry that the ticket's creation wrote."""
+    new_status: Mapped[TicketStatus] = mapped_column(code(TicketStatus, 50))
+    changed_by: Mapped[str] = mapped_column(String(255))
+    """The actor that the client named (``human:7``), else ``db:<session user>``."""
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    comment: Mapped[str | None]
+    forced: Mapped[bool]
+    """The transition was not a legal one; somebody forced it as a repair."""
+    db_user: Mapped[str] = mapped_column(Text)
+    """The session's database user, which the client cannot choose freely as it can ``changed_by``."""
+    prev_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    """SHA-256 over this entry and ``prev_hash``: one chain per ticket."""
+
+    ticket: Mapped[Ticket] = relationship(back_populates="status_changes", lazy="raise")

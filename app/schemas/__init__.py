@@ -1,0 +1,25 @@
+"""What services take and return. Everything public is importable from here."""
+
+from .identity import Assurance, CustomerProfile, Identifier, IdentityPolicy, Outcome, Resolution
+from .knowledge import KnowledgeHit
+from .messages import Attachment, HistoryEntry, InboundMessage, Ingested, OutboundMessage
+from .metrics import ChannelMetrics
+from .pages import Cursor, Page
+
+__all__ = [
+    "Assurance",
+    "Attachment",
+    "ChannelMetrics",
+    "Cursor",
+    "CustomerProfile",
+    "HistoryEntry",
+    "Identifier",
+    "IdentityPolicy",
+    "InboundMessage",
+    "Ingested",
+    "KnowledgeHit",
+    "OutboundMessage",
+    "Outcome",
+    "Page",
+    "Resolution",
+]

@@ -1,0 +1,61 @@
+"""Settings from the environment, read at the edges (command line, Alembic) and never inside services."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .errors import InvalidValue
+
+
+class Settings(BaseSettings):
+    """``DATABASE_URL``, and everything else as ``CRM_*``. An empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CRM_",
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        populate_by_name=True,
+    )
+
+    database_url: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("DATABASE_URL", "database_url")
+    )
+    """postgres://, postgresql:// or postgresql+psycopg://. Without it the embedded server is used."""
+
+    embedded_major: int = 16
+    """PostgreSQL major of the embedded server: 16 or 18."""
+    embedded_dir: Path | None = None
+    """Where the embedded server keeps its data; by default ``.crm`` in the checkout."""
+
+    version_table: str = Field(default="alembic_version", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    """Alembic's version table; rename it in a database that holds another project's history."""
+    migration_wait: float = Field(default=300, gt=0)
+    """Seconds to wait for another migration job before giving up."""
+
+    default_region: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
+    """ISO 3166 region for phone numbers written without a country code."""
+
+    embedder: str = "lexical"
+    """lexical (built in, no model), openai or fastembed."""
+    embedder_model: str | None = None
+    openai_base_url: str | None = None
+    openai_api_key: SecretStr | None = None
+
+
+def load_settings() -> Settings:
+    """The environment's settings.
+
+    Raises:
+        InvalidValue: a variable cannot be read; names it, without its value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False)[0]
+        name = str(problem["loc"][0]) if problem["loc"] else "settings"
+        variable = name if name.isupper() else f"CRM_{name.upper()}"
+        raise InvalidValue(variable, problem["msg"]) from None

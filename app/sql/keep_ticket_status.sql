@@ -1,0 +1,36 @@
+CREATE OR REPLACE FUNCTION keep_ticket_status()
+RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    old_status text;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        NEW.status := COALESCE(NEW.status, 'open');
+        IF NEW.status = 'resolved' THEN
+            NEW.resolved_at := COALESCE(NEW.resolved_at, clock_timestamp());
+        END IF;
+        RETURN NEW;
+    END IF;
+
+    old_status := COALESCE(OLD.status, 'open');
+    IF NEW.status IS NULL OR NOT (
+        NEW.status = old_status
+        OR ticket_transition_allowed(old_status, NEW.status)
+        OR current_setting('crm.force', true) = 'on'
+    ) THEN
+        RAISE EXCEPTION 'a ticket cannot go from % to %', old_status, COALESCE(NEW.status, 'NULL')
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'tickets_status_transition',
+                TABLE = 'tickets', SCHEMA = TG_TABLE_SCHEMA;
+    END IF;
+
+    IF NEW.status = 'resolved' THEN
+        IF NEW.resolved_at IS NULL OR NEW.resolved_at IS NOT DISTINCT FROM OLD.resolved_at THEN
+            NEW.resolved_at := clock_timestamp();
+        END IF;
+    ELSIF NEW.status = 'closed' THEN
+        NEW.resolved_at := COALESCE(OLD.resolved_at, NEW.resolved_at);
+    ELSE
+        NEW.resolved_at := NULL;
+    END IF;
+    RETURN NEW;
+END;
+$$;
