@@ -1,9 +1,10 @@
-"""Drop three indexes that repeat a unique key, and add the three that queries miss.
+"""Drop three indexes that repeat a unique key, and add the four that queries miss.
 
 - ``customers(email)``, ``customer_identifiers(identifier_type, identifier_value)`` and
   ``tickets(ticket_number)`` have a unique index already; the second one only costs writes.
 - ``tickets(conversation_id)``: the tickets of a conversation were found by reading all tickets.
-- ``customers(lower(email))``: a customer that was stored in any letter case is found by its address.
+- ``customers(lower(email))`` and the digits of ``customers(phone)``: a customer that another backend stored
+  in its own spelling is found by its address and number.
 - ``agent_metrics(recorded_at)``: the 24-hour report names no channel, so ``(channel, recorded_at)`` cannot
   serve it; with the columns it sums up the report never reads the table.
 
@@ -27,6 +28,9 @@ REPEATED = {
 MISSING = {
     "idx_tickets_conversation": "tickets(conversation_id)",
     "idx_customers_email_lower": "customers(lower(email))",
+    "idx_customers_phone_digits": (
+        "customers(regexp_replace(phone, '[^0-9]', '', 'g')) WHERE phone IS NOT NULL"
+    ),
     "idx_metrics_time": (
         "agent_metrics(recorded_at) INCLUDE (channel, metric_type, value) WHERE channel IS NOT NULL"
     ),

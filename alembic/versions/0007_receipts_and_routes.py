@@ -27,6 +27,7 @@ def upgrade() -> None:
             account           varchar(255) NOT NULL,
             identifier_type   varchar(50) NOT NULL CHECK (identifier_type IN ('email', 'phone', 'whatsapp')),
             identifier_value  varchar(255) NOT NULL,
+            address           varchar(255) NOT NULL,
             thread_id         text,
             created_at        timestamptz NOT NULL DEFAULT clock_timestamp()
         )

@@ -14,7 +14,7 @@ from .conversation import (
     MessageRole,
     ResolutionType,
 )
-from .customer import PLACEHOLDER_DOMAIN, Customer, CustomerIdentifier, CustomerPlan, IdentifierType
+from .customer import Customer, CustomerIdentifier, CustomerPlan, IdentifierType
 from .knowledge import EMBEDDING_DIMENSIONS, KnowledgeBaseEntry, KnowledgeCategory
 from .metric import AgentMetric, MetricType
 from .ticket import (
@@ -28,7 +28,6 @@ from .ticket import (
 
 __all__ = [
     "EMBEDDING_DIMENSIONS",
-    "PLACEHOLDER_DOMAIN",
     "TRANSITIONS",
     "AgentMetric",
     "Base",

@@ -43,7 +43,7 @@ class Base(DeclarativeBase):
         str: Text(),
         UUID: Uuid(),
     }
-    __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": True}
+    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012 - SQLAlchemy's own name and type
 
     def __repr__(self) -> str:
         """Class and id only: safe on a detached row and free of personal data."""

@@ -150,6 +150,8 @@ class ConversationRoute(Base):
     identifier_type: Mapped[IdentifierType] = mapped_column(code(IdentifierType, 50))
     identifier_value: Mapped[str] = mapped_column(String(255))
     """The customer's end, in canonical form; it stays when the customer's profile changes or is merged."""
+    address: Mapped[str] = mapped_column(String(255))
+    """The customer's end as the provider spelled it: answers go there."""
     thread_id: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 

@@ -9,15 +9,13 @@ from uuid import UUID
 from sqlalchemy import Boolean, ForeignKey, Index, String, UniqueConstraint, false, func, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from ..normalization import PLACEHOLDER_DOMAIN
 from .base import Base, CreatedAt, UpdatedAt, UUIDPrimaryKey, code, code_check, metadata_column
 from .channel import Channel
 
 if TYPE_CHECKING:
     from .conversation import Conversation
     from .ticket import Ticket
-
-PLACEHOLDER_DOMAIN = "placeholder.invalid"
-"""``customers.email`` is NOT NULL: without an address it is ``<uuid>@placeholder.invalid`` (RFC 2606)."""
 
 
 class CustomerPlan(StrEnum):
@@ -68,8 +66,13 @@ class Customer(Base):
         return None if self.email.endswith(f"@{PLACEHOLDER_DOMAIN}") else self.email
 
 
-# A customer that raw SQL stored in any letter case is found by its address too.
+# A customer that another backend stored in its own spelling is found by its address and number too.
 Index("idx_customers_email_lower", func.lower(Customer.email))
+Index(
+    "idx_customers_phone_digits",
+    func.regexp_replace(Customer.phone, text("'[^0-9]'"), text("''"), text("'g'")),
+    postgresql_where=Customer.phone.is_not(None),
+)
 
 
 class CustomerIdentifier(Base):
