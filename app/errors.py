@@ -50,6 +50,20 @@ class MessageNotFound(NotFound):
         super().__init__(f"there is no message {message_id}")
 
 
+class MergeNotFound(NotFound):
+    """There is no such merge."""
+
+    def __init__(self, merge_id: object) -> None:
+        super().__init__(f"there is no merge {merge_id}")
+
+
+class IdentifierNotFound(NotFound):
+    """There is no such identifier."""
+
+    def __init__(self, identifier_id: object) -> None:
+        super().__init__(f"there is no identifier {identifier_id}")
+
+
 class TicketNotFound(NotFound):
     """There is no such ticket."""
 
@@ -66,6 +80,36 @@ class IllegalTransition(Conflict):
         super().__init__(
             f"a ticket cannot go from {old_status} to {new_status}; from {old_status} it may go to {allowed}"
         )
+
+
+class SelfMerge(Conflict):
+    """A customer cannot be merged into itself."""
+
+    def __init__(self) -> None:
+        super().__init__("a customer cannot be merged into itself")
+
+
+class AlreadyAbsorbed(Conflict):
+    """The customer lives on in another one, ``current_id``."""
+
+    def __init__(self, customer_id: UUID, current_id: UUID) -> None:
+        self.current_id = current_id
+        super().__init__(f"customer {customer_id} was absorbed and lives on as {current_id}")
+
+
+class IdentifierTaken(Conflict):
+    """Another customer, ``holder_id``, holds the identifier."""
+
+    def __init__(self, holder_id: UUID) -> None:
+        self.holder_id = holder_id
+        super().__init__(f"customer {holder_id} holds this identifier")
+
+
+class StalePlan(Conflict):
+    """The customers have changed since the merge was planned."""
+
+    def __init__(self) -> None:
+        super().__init__("the customers have changed since the merge was planned; plan it again")
 
 
 class StaleStatus(Conflict):

@@ -15,6 +15,7 @@ from .conversation import (
     ResolutionType,
 )
 from .customer import Customer, CustomerIdentifier, CustomerPlan, IdentifierType
+from .identity import CustomerMerge, CustomerMergeMove, CustomerRedirect, IdentityEvent, IdentityEventType
 from .knowledge import EMBEDDING_DIMENSIONS, KnowledgeBaseEntry, KnowledgeCategory
 from .metric import AgentMetric, MetricType
 from .ticket import (
@@ -40,9 +41,14 @@ __all__ = [
     "ConversationStatus",
     "Customer",
     "CustomerIdentifier",
+    "CustomerMerge",
+    "CustomerMergeMove",
     "CustomerPlan",
+    "CustomerRedirect",
     "DeliveryStatus",
     "IdentifierType",
+    "IdentityEvent",
+    "IdentityEventType",
     "InboundReceipt",
     "KnowledgeBaseEntry",
     "KnowledgeCategory",

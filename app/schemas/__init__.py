@@ -2,6 +2,7 @@
 
 from .identity import Assurance, CustomerProfile, Identifier, IdentityPolicy, Outcome, Resolution
 from .knowledge import KnowledgeHit
+from .merging import MergePlan, UnmergeReport
 from .messages import Attachment, HistoryEntry, InboundMessage, Ingested, OutboundMessage
 from .metrics import ChannelMetrics
 from .pages import Cursor, Page
@@ -18,8 +19,10 @@ __all__ = [
     "InboundMessage",
     "Ingested",
     "KnowledgeHit",
+    "MergePlan",
     "OutboundMessage",
     "Outcome",
     "Page",
     "Resolution",
+    "UnmergeReport",
 ]

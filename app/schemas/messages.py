@@ -51,7 +51,7 @@ class OutboundMessage(Schema):
     content: StrictStr = Field(min_length=1)
     content_type: ContentType = ContentType.TEXT
     role: MessageRole = MessageRole.AGENT
-    processing_latency_ms: int | None = Field(default=None, ge=0)
+    processing_latency_ms: int | None = Field(default=None, ge=0, le=2_147_483_647)
     auto_reply: bool = False
     """Not an answer by an agent (an acknowledgement, ...): it does not count as a first response."""
     extra: dict[str, Any] = Field(default_factory=dict)

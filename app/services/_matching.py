@@ -178,6 +178,8 @@ class Decision:
     """Claims of the chosen customer that this call proves."""
     reassign: tuple[Holding, ...] = ()
     """Claims on somebody else that this call proves to belong to the new customer."""
+    unreported: tuple[UUID, ...] = ()
+    """Candidates of a conflict that no event tells of yet."""
     attach: tuple[int, ...] = ()
     """Positions of identifiers that nobody holds in a row of its own."""
 

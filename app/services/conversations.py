@@ -9,12 +9,11 @@ from sqlalchemy import case, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from ..errors import ConversationNotFound, CustomerNotFound, MessageNotFound
+from ..errors import ConversationNotFound, MessageNotFound
 from ..models import (
     Conversation,
     ConversationRoute,
     ConversationStatus,
-    Customer,
     DeliveryStatus,
     InboundReceipt,
     Message,
@@ -28,6 +27,7 @@ from ..normalization import normalize_identifier
 from ..schemas import Identifier, IdentityPolicy, InboundMessage, Ingested, OutboundMessage
 from . import identity, tickets
 from ._input import checked_code, checked_json, checked_optional_text, checked_text, checked_uuid
+from ._living import lock_living
 
 
 def ingest(
@@ -47,7 +47,9 @@ def ingest(
     Raises:
         InvalidValue: an identifier or a field that cannot be stored.
     """
+    policy = checked_code("policy", policy, IdentityPolicy)
     message = _message_values(inbound)
+    route = _route(inbound, default_region)
     if not _claim_receipt(session, inbound, message["id"]):
         return _ingested_before(session, inbound)
 
@@ -59,22 +61,19 @@ def ingest(
         policy=policy,
         default_region=default_region,
     )
-    locked = select(Customer.id).where(Customer.id == resolution.customer_id).with_for_update(key_share=True)
-    if session.scalar(locked) is None:
-        raise CustomerNotFound(resolution.customer_id)
-    route = _route(inbound, default_region)
-    conversation_id = _find_conversation(session, resolution.customer_id, route)
+    customer_id = lock_living(session, resolution.customer_id, key_share=True)
+    conversation_id = _find_conversation(session, customer_id, route)
     opened = conversation_id is None
     if conversation_id is None:
-        conversation_id = _open_conversation(session, resolution.customer_id, route)
+        conversation_id = _open_conversation(session, customer_id, route)
     session.execute(
-        insert(Message).values(conversation_id=conversation_id, customer_id=resolution.customer_id, **message)
+        insert(Message).values(conversation_id=conversation_id, customer_id=customer_id, **message)
     )
     ticket_id, reopened = (None, False) if opened else _wake_ticket(session, conversation_id, inbound)
     return Ingested(
         message_id=message["id"],
         conversation_id=conversation_id,
-        customer_id=resolution.customer_id,
+        customer_id=customer_id,
         conversation_opened=opened,
         ticket_id=ticket_id,
         ticket_reopened=reopened,
@@ -214,14 +213,19 @@ def _ingested_before(session: Session, inbound: InboundMessage) -> Ingested:
 
 
 def _route(inbound: InboundMessage, default_region: str | None) -> dict[str, Any]:
-    """Where answers to this message go: to the first identifier, which is the channel's own one."""
+    """Where answers to this message go: to the first identifier, which is the channel's own one.
+
+    Raises:
+        InvalidValue: one of the sender's identifiers is ill-formed; nothing has been written yet.
+    """
+    identity.canonical(inbound.sender, default_region)
     sender = inbound.sender[0]
     return {
         "channel": inbound.channel,
         "account": inbound.account,
         "identifier_type": sender.type,
         "identifier_value": normalize_identifier(sender.type, sender.value, default_region=default_region),
-        "address": sender.value.strip(),
+        "address": checked_text("sender", sender.value.strip(), max_length=255),
         "thread_id": inbound.thread_id,
     }
 
@@ -280,8 +284,12 @@ def _wake_ticket(
     session: Session, conversation_id: UUID, inbound: InboundMessage
 ) -> tuple[UUID | None, bool]:
     """Reopen a resolved ticket, and take up one that waited for the customer; machines wake nobody."""
+    # Locked and read afresh: between a look and the change, somebody else could move the ticket on.
     ticket = session.scalars(
-        select(Ticket).where(Ticket.id == _latest_ticket(conversation_id).scalar_subquery())
+        select(Ticket)
+        .where(Ticket.id == _latest_ticket(conversation_id).scalar_subquery())
+        .with_for_update(),
+        execution_options={"populate_existing": True},
     ).one_or_none()
     if ticket is None:
         return None, False

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text, Update, bindparam, func, insert, select, text, update
+from sqlalchemy import ARRAY, Text, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ..errors import InvalidValue
-from ..models import Channel, Customer, CustomerIdentifier, IdentifierType, uuid7
+from ..errors import IdentifierNotFound, IdentifierTaken, InvalidValue
+from ..models import Channel, Customer, CustomerIdentifier, IdentifierType, IdentityEvent, IdentityEventType
 from ..normalization import PLACEHOLDER_DOMAIN, is_blocked, normalize_identifier, normalize_name
 from ..schemas import Assurance, CustomerProfile, Identifier, IdentityPolicy, Outcome, Resolution
-from ._input import checked_code
-from ._matching import Decision, Holding, decide, find_holdings, holdings, is_number, key_of
+from ._applying import Call, addresses_in, apply, identifier_row
+from ._events import event
+from ._input import checked_actor, checked_code, checked_optional_text, checked_uuid
+from ._living import lock_living
+from ._matching import Decision, decide, find_holdings, holdings, key_of
 
 OWN_TYPE = {
     Channel.EMAIL: IdentifierType.EMAIL,
@@ -35,17 +38,6 @@ _LOCK = text("""
 """).bindparams(bindparam("names", type_=ARRAY(Text)))
 
 
-@dataclass(frozen=True)
-class _Call:
-    """What ``resolve`` was asked, checked and in canonical form."""
-
-    known: tuple[Identifier, ...]
-    ignored: tuple[Identifier, ...]
-    channel: Channel
-    profile: CustomerProfile
-    policy: IdentityPolicy
-
-
 def find_customer(
     session: Session, identifier: Identifier, *, default_region: str | None = None
 ) -> Customer | None:
@@ -57,7 +49,7 @@ def find_customer(
     Raises:
         InvalidValue: the identifier is ill-formed.
     """
-    known, _ = _canonical([identifier], default_region)
+    known, _ = canonical([identifier], default_region)
     if not known:
         return None
     held = holdings(known).subquery()
@@ -91,8 +83,8 @@ def resolve(
     Raises:
         InvalidValue: no identifier, too many of them, or an ill-formed one.
     """
-    known, ignored = _canonical(identifiers, default_region)
-    call = _Call(
+    known, ignored = canonical(identifiers, default_region)
+    call = Call(
         known=known,
         ignored=ignored,
         channel=checked_code("channel", channel, Channel),
@@ -109,7 +101,7 @@ def resolve(
         try:
             # Only a backend that takes none of our locks can still get in between.
             with session.begin_nested():
-                decision = _apply(session, call, decision, to_fill)
+                decision = apply(session, call, decision, to_fill)
             break
         except IntegrityError:
             if attempt == _ATTEMPTS - 1:
@@ -117,10 +109,119 @@ def resolve(
     return _resolution(call, decision)
 
 
-def _canonical(
+def verify_identifier(session: Session, identifier_id: UUID, *, actor: str) -> CustomerIdentifier:
+    """Keep that its customer has proven an identifier by other means: a one-time code, a signed link.
+
+    Locks the identifier's row. Nothing happens if it is verified already.
+
+    Raises:
+        IdentifierNotFound: there is no such identifier.
+        InvalidValue: the actor is ill-formed.
+    """
+    actor = checked_actor(actor)
+    identifier = _locked_identifier(session, identifier_id)
+    if not identifier.verified:
+        identifier.verified = True
+        session.flush()
+        _record(session, IdentityEventType.VERIFIED, identifier, actor)
+    return identifier
+
+
+def attach_identifier(
+    session: Session,
+    customer_id: UUID,
+    identifier: Identifier,
+    *,
+    channel: Channel,
+    actor: str,
+    default_region: str | None = None,
+) -> CustomerIdentifier:
+    """Give the customer an identifier. One that it has already stays, and becomes verified if this one is.
+
+    Takes ``resolve``'s lock on the identifier and the customer's row lock (FOR NO KEY UPDATE).
+
+    Raises:
+        CustomerNotFound: there is no such customer.
+        IdentifierTaken: another customer holds it.
+        InvalidValue: the identifier identifies nobody, or a field is ill-formed.
+    """
+    actor, channel = checked_actor(actor), checked_code("channel", channel, Channel)
+    known, ignored = canonical([identifier], default_region)
+    if ignored:
+        raise InvalidValue("identifier", "identifies nobody")
+    session.execute(_LOCK, {"names": [key_of(known[0])]})
+    customer_id = lock_living(session, checked_uuid("customer_id", customer_id), key_share=True)
+    held = find_holdings(session, known)
+    for holding in held:
+        if holding.customer_id != customer_id:
+            raise IdentifierTaken(holding.customer_id)
+    own = next((holding.identifier_id for holding in held if holding.identifier_id), None)
+    if own is not None and known[0].verified:
+        return verify_identifier(session, own, actor=actor)
+    if own is not None:
+        return session.get_one(CustomerIdentifier, own)
+    row = identifier_row(customer_id, known[0], channel)
+    attached = session.scalars(insert(CustomerIdentifier).values(row).returning(CustomerIdentifier)).one()
+    _record(session, IdentityEventType.ATTACHED, attached, actor)
+    return attached
+
+
+def detach_identifier(
+    session: Session, identifier_id: UUID, *, actor: str, reason: str | None = None
+) -> None:
+    """Take an identifier from its customer, out of the profile too: its next message is from somebody new.
+
+    Locks the identifier's row.
+
+    Raises:
+        IdentifierNotFound: there is no such identifier.
+        InvalidValue: the actor or the reason is ill-formed.
+    """
+    actor, reason = checked_actor(actor), checked_optional_text("reason", reason, max_length=10_000)
+    identifier = _locked_identifier(session, identifier_id)
+    value = identifier.identifier_value
+    profile = update(Customer).where(Customer.id == identifier.customer_id)
+    if identifier.identifier_type is IdentifierType.EMAIL:
+        placeholder = f"{identifier.customer_id}@{PLACEHOLDER_DOMAIN}"
+        session.execute(profile.where(func.lower(Customer.email) == value).values(email=placeholder))
+    else:
+        digits = func.regexp_replace(Customer.phone, "[^0-9]", "", "g")
+        session.execute(profile.where(digits == value.removeprefix("+")).values(phone=None))
+    _record(session, IdentityEventType.DETACHED, identifier, actor, reason)
+    session.execute(delete(CustomerIdentifier).where(CustomerIdentifier.id == identifier.id))
+
+
+def _locked_identifier(session: Session, identifier_id: UUID) -> CustomerIdentifier:
+    identifier = session.scalars(
+        select(CustomerIdentifier)
+        .where(CustomerIdentifier.id == checked_uuid("identifier_id", identifier_id))
+        .with_for_update(),
+        execution_options={"populate_existing": True},
+    ).one_or_none()
+    if identifier is None:
+        raise IdentifierNotFound(identifier_id)
+    return identifier
+
+
+def _record(
+    session: Session,
+    event_type: IdentityEventType,
+    identifier: CustomerIdentifier,
+    actor: str,
+    reason: str | None = None,
+) -> None:
+    row = event(event_type, identifier.customer_id, actor=actor, identifier_id=identifier.id, reason=reason)
+    session.execute(insert(IdentityEvent).values(row))
+
+
+def canonical(
     identifiers: Sequence[Identifier], default_region: str | None
 ) -> tuple[tuple[Identifier, ...], tuple[Identifier, ...]]:
-    """The call's identifiers in canonical form without repetitions, and those that identify nobody."""
+    """The call's identifiers in canonical form without repetitions, and those that identify nobody.
+
+    Raises:
+        InvalidValue: no identifier, too many of them, or an ill-formed one.
+    """
     if not 1 <= len(identifiers) <= MAX_IDENTIFIERS:
         raise InvalidValue("identifiers", f"must be 1 to {MAX_IDENTIFIERS}")
     known: dict[str, Identifier] = {}
@@ -143,10 +244,12 @@ def _clean(profile: CustomerProfile | None) -> CustomerProfile:
     return CustomerProfile(name=normalize_name(profile.name), company=normalize_name(profile.company))
 
 
-def _decide(session: Session, call: _Call) -> tuple[Decision, dict[str, str]]:
+def _decide(session: Session, call: Call) -> tuple[Decision, dict[str, str]]:
     """The decision, and the blank profile fields of a matched customer that this call can fill."""
     held = find_holdings(session, call.known) if call.known else []
     decision = decide(call.known, held, own_type=OWN_TYPE[call.channel], policy=call.policy)
+    if decision.conflict:
+        decision = replace(decision, unreported=_without_event(session, decision))
     mine = [h for h in held if h.customer_id == decision.customer_id]
     # Who only claims to be a customer with proofs does not write into that customer's profile.
     trusted = decision.assurance is Assurance.VERIFIED or not any(
@@ -155,84 +258,29 @@ def _decide(session: Session, call: _Call) -> tuple[Decision, dict[str, str]]:
     if not mine or not trusted:
         return decision, {}
     offered = {"name": call.profile.name, "company": call.profile.company}
-    offered |= _addresses([call.known[i] for i in decision.attach])
+    offered |= addresses_in([call.known[i] for i in decision.attach])
     return decision, {
         name: value for name, value in offered.items() if value is not None and name in mine[0].blanks
     }
 
 
-def _addresses(identifiers: Sequence[Identifier]) -> dict[str, str | None]:
-    """The profile's email and phone, as far as the identifiers tell."""
-    return {
-        "email": next((i.value for i in identifiers if i.type is IdentifierType.EMAIL), None),
-        "phone": next((i.value for i in identifiers if is_number(i)), None),
-    }
+def _without_event(session: Session, decision: Decision) -> tuple[UUID, ...]:
+    """Rivals of a conflict that no event tells of yet: a conflict is kept once, not with every message."""
+    conflicts = select(IdentityEvent.other_customer_id).where(
+        IdentityEvent.customer_id == decision.customer_id,
+        IdentityEvent.event == IdentityEventType.CONFLICT,
+    )
+    known = session.scalars(conflicts).all()
+    return tuple(rival for rival in decision.candidates if rival not in known)
 
 
 def _is_settled(decision: Decision, to_fill: dict[str, str]) -> bool:
-    return decision.customer_id is not None and not (decision.verify or decision.attach or to_fill)
-
-
-def _apply(session: Session, call: _Call, decision: Decision, to_fill: dict[str, str]) -> Decision:
-    """Write the decision; returns it with the customer's id."""
-    if decision.customer_id is None:
-        return _create(session, call, decision)
-    if decision.verify:
-        session.execute(_verifying(decision.verify))
-    if decision.attach:
-        rows = [_row(decision.customer_id, call.known[i], call.channel) for i in decision.attach]
-        session.execute(insert(CustomerIdentifier).values(rows))
-    if to_fill:
-        session.execute(update(Customer).where(Customer.id == decision.customer_id).values(to_fill))
-    return decision
-
-
-def _create(session: Session, call: _Call, decision: Decision) -> Decision:
-    """A new customer with the identifiers that nobody holds, and those that the call proves to be its own."""
-    customer_id = uuid7()
-    own = sorted({*decision.attach, *(h.position for h in decision.reassign)})
-    addresses = _addresses([call.known[i] for i in own])
-    if decision.candidates and addresses["email"]:
-        # Whoever had the address without proof gives it up: customers.email is unique.
-        session.execute(
-            update(Customer)
-            .where(func.lower(Customer.email) == addresses["email"])
-            .values(email=func.concat(Customer.id, f"@{PLACEHOLDER_DOMAIN}"))
-        )
-    customer = insert(Customer).values(
-        id=customer_id,
-        email=addresses["email"] or f"{customer_id}@{PLACEHOLDER_DOMAIN}",
-        phone=addresses["phone"],
-        name=call.profile.name,
-        company=call.profile.company,
+    return decision.customer_id is not None and not (
+        decision.verify or decision.attach or decision.unreported or to_fill
     )
-    if decision.attach:
-        rows = [_row(customer_id, call.known[i], call.channel) for i in decision.attach]
-        session.execute(insert(CustomerIdentifier).values(rows).add_cte(customer.cte("new_customer")))
-    else:
-        session.execute(customer)
-    if decision.reassign:
-        session.execute(_verifying(decision.reassign).values(customer_id=customer_id))
-    return replace(decision, customer_id=customer_id)
 
 
-def _row(customer_id: UUID, identifier: Identifier, channel: Channel) -> dict[str, object]:
-    return {
-        "id": uuid7(),
-        "customer_id": customer_id,
-        "identifier_type": identifier.type,
-        "identifier_value": identifier.value,
-        "channel": channel,
-        "verified": identifier.verified,
-    }
-
-
-def _verifying(held: Sequence[Holding]) -> Update:
-    ids = [holding.identifier_id for holding in held]
-    return update(CustomerIdentifier).where(CustomerIdentifier.id.in_(ids)).values(verified=True)
-
-
-def _resolution(call: _Call, decision: Decision) -> Resolution:
+def _resolution(call: Call, decision: Decision) -> Resolution:
     assert decision.customer_id is not None
     if decision.matched is None:
         outcome = Outcome.CREATED

@@ -16,6 +16,8 @@ from ..models import AgentMetric, Channel, MetricType
 from ..schemas import ChannelMetrics
 from ._input import checked_code, checked_json, checked_time
 
+MAX_WINDOW = timedelta(days=36_525)
+
 
 def record(
     session: Session,
@@ -30,11 +32,9 @@ def record(
     Raises:
         InvalidValue: an unknown type or channel, a value that is no finite number, or ill-formed ``extra``.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InvalidValue("value", "must be a finite number")
     values = {
         "metric_type": checked_code("metric_type", metric_type, MetricType),
-        "value": float(value),
+        "value": _finite(value),
         "channel": None if channel is None else checked_code("channel", channel, Channel),
         "extra": checked_json("extra", extra or {}),
     }
@@ -49,15 +49,18 @@ def channel_metrics(
     One statement, read from an index alone once the table is vacuumed.
 
     Raises:
-        InvalidValue: an empty window, or a time without a zone.
+        InvalidValue: an empty or endless window, or a time without a zone.
     """
-    if not isinstance(window, timedelta) or window <= timedelta(0):
-        raise InvalidValue("window", "must be a positive timedelta")
-    conditions = [
-        AgentMetric.recorded_at >= (func.now() if until is None else checked_time("until", until)) - window
-    ]
-    if until is not None:
-        conditions.append(AgentMetric.recorded_at < until)
+    if not isinstance(window, timedelta) or not timedelta(0) < window <= MAX_WINDOW:
+        raise InvalidValue("window", f"must be a positive timedelta of at most {MAX_WINDOW.days:,} days")
+    if until is None:
+        conditions = [AgentMetric.recorded_at >= func.now() - window]
+    else:
+        try:
+            since = checked_time("until", until) - window
+        except OverflowError:
+            raise InvalidValue("until", "is too early for the window") from None
+        conditions = [AgentMetric.recorded_at >= since, AgentMetric.recorded_at < until]
 
     channels = rows(column("channel", String), column("position"), name="channels").data(
         [(channel.value, position) for position, channel in enumerate(Channel)]
@@ -80,3 +83,12 @@ def channel_metrics(
         .order_by(channels.c.position)
     )
     return [ChannelMetrics.model_validate(row) for row in session.execute(statement)]
+
+
+def _finite(value: object) -> float:
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    except OverflowError:
+        pass
+    raise InvalidValue("value", "must be a finite number")

@@ -23,6 +23,7 @@ from ..models import (
 )
 from ._acting import acting_as
 from ._input import checked_actor, checked_code, checked_optional_text, checked_text, checked_uuid
+from ._living import living
 
 _NUMBER = re.compile(r"\s*(?:tkt)?[-\s#]*0*([0-9]{1,15})\s*", re.IGNORECASE | re.ASCII)
 
@@ -38,7 +39,7 @@ def open_ticket(
     priority: TicketPriority = TicketPriority.MEDIUM,
     conversation_id: UUID | None = None,
 ) -> Ticket:
-    """Open a ticket; the database numbers it and records who opened it.
+    """Open a ticket; the database numbers it and records who opened it. An absorbed customer's id works too.
 
     Locks the customer's row against deletion (FOR KEY SHARE) until the caller's transaction ends.
 
@@ -65,13 +66,14 @@ def open_ticket(
     )
     customer = session.execute(
         select(Customer.id, has_conversation.label("has_conversation"))
-        .where(Customer.id == values["customer_id"])
+        .where(Customer.id == living(values["customer_id"]))
         .with_for_update(read=True, key_share=True)
     ).one_or_none()
     if customer is None:
         raise CustomerNotFound(customer_id)
     if conversation_id is not None and not customer.has_conversation:
         raise ConversationNotFound(conversation_id)
+    values["customer_id"] = customer.id
     columns = Ticket.__table__.c
     row = select(*(literal(value, columns[name].type) for name, value in values.items())).where(
         acting_as(actor)

@@ -11,6 +11,7 @@ from ..errors import CustomerNotFound, InvalidValue
 from ..models import Conversation, Customer, Message
 from ..schemas import Cursor, HistoryEntry, Page
 from ._input import checked_limit, checked_time, checked_uuid
+from ._living import living
 
 
 def history(
@@ -40,14 +41,18 @@ def history(
             Message.created_at,
         )
         .join(Conversation, Conversation.id == Message.conversation_id)
-        .where(Message.customer_id == customer_id, Message.created_at.is_not(None))
+        .where(Message.customer_id == living(customer_id), Message.created_at.is_not(None))
         .order_by(Message.created_at.desc(), Message.id.desc())
         .limit(limit + 1)
     )
     if before is not None:
         statement = statement.where(tuple_(Message.created_at, Message.id) < tuple_(*_checked_cursor(before)))
     rows = session.execute(statement).all()
-    if not rows and before is None and session.get(Customer, customer_id) is None:
+    if (
+        not rows
+        and before is None
+        and session.get(Customer, session.scalar(select(living(customer_id)))) is None
+    ):
         raise CustomerNotFound(customer_id)
     items = tuple(HistoryEntry.model_validate(row) for row in rows[:limit])
     more = len(rows) > limit

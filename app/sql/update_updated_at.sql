@@ -1,7 +1,10 @@
 CREATE OR REPLACE FUNCTION update_updated_at()
-RETURNS TRIGGER AS $$
+RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    NEW.updated_at = NOW();
+    -- Moving a row to another customer is no change of the row itself.
+    IF current_setting('crm.keep_updated_at', true) IS DISTINCT FROM 'on' THEN
+        NEW.updated_at := now();
+    END IF;
     RETURN NEW;
 END;
-$$ LANGUAGE plpgsql;
+$$;

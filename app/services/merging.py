@@ -1,0 +1,331 @@
+"""Merge two customers into one, and take it back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from uuid import UUID
+
+from sqlalchemy import RowMapping, func, insert, select, text, update
+from sqlalchemy.orm import Session
+
+from ..errors import AlreadyAbsorbed, CustomerNotFound, MergeNotFound, SelfMerge, StalePlan
+from ..models import Customer, CustomerMerge, CustomerRedirect, IdentityEvent, IdentityEventType, uuid7
+from ..schemas import MergePlan, UnmergeReport
+from . import _merge_profiles
+from ._events import event
+from ._input import checked_actor, checked_text, checked_uuid
+from ._living import lock_living
+
+MOVED_TABLES = {
+    "customer_identifiers": "id",
+    "conversations": "id",
+    "messages": "id",
+    "tickets": "id",
+    "customer_redirects": "absorbed_id",
+}
+"""Every table with a foreign key to customers, and its key."""
+
+_STATE = text("""
+    SELECT c.id, to_jsonb(c) - 'updated_at' - 'created_at' AS profile, to_jsonb(c) AS image,
+        extract(epoch FROM c.updated_at)::text AS touched,
+        (SELECT count(*) FROM conversations WHERE customer_id = c.id) AS conversations,
+        (SELECT count(*) FROM messages WHERE customer_id = c.id) AS messages,
+        (SELECT count(*) FROM tickets WHERE customer_id = c.id) AS tickets,
+        (SELECT count(*) FROM customer_redirects WHERE customer_id = c.id) AS customer_redirects,
+        COALESCE((
+            SELECT jsonb_agg(jsonb_build_array(id, identifier_value, verified) ORDER BY id)
+            FROM customer_identifiers WHERE customer_id = c.id
+        ), '[]') AS identifiers,
+        COALESCE((
+            SELECT jsonb_agg(DISTINCT channel)
+            FROM conversations WHERE customer_id = c.id AND status IS DISTINCT FROM 'closed'
+        ), '[]') AS open_channels
+    FROM customers AS c WHERE c.id IN (:survivor_id, :absorbed_id)
+""")
+
+# A later merge may have moved our rows on. They belong to the customer that is restored now, so the later
+# merge's claim on them lapses together with ours.
+_RETURN = """
+    WITH lapsed AS (
+        SELECT id FROM customer_merges WHERE id = :merge_id OR (seq > :seq AND undone_at IS NULL)
+    ), mine AS (
+        SELECT row_id FROM customer_merge_moves
+        WHERE merge_id = :merge_id AND table_name = '{table}' AND returned_at IS NULL
+    ), returned AS (
+        UPDATE {table} SET customer_id = :absorbed_id FROM mine
+        WHERE {key} = row_id AND customer_id = :living_id RETURNING {key} AS row_id
+    ), marked AS (
+        UPDATE customer_merge_moves AS move SET returned_at = clock_timestamp() FROM returned
+        WHERE move.table_name = '{table}' AND move.row_id = returned.row_id
+            AND move.returned_at IS NULL AND move.merge_id IN (SELECT id FROM lapsed)
+    )
+    SELECT (SELECT count(*) FROM mine) AS mine, (SELECT count(*) FROM returned) AS returned
+"""
+
+_END_REDIRECT = text("""
+    WITH ended AS (DELETE FROM customer_redirects WHERE absorbed_id = :absorbed_id)
+    UPDATE customer_merge_moves SET returned_at = clock_timestamp()
+    WHERE table_name = 'customer_redirects' AND row_id = :absorbed_id AND returned_at IS NULL
+""")
+
+_MOVE = """
+    WITH moved AS (
+        UPDATE {table} SET customer_id = :survivor_id WHERE customer_id = :absorbed_id
+        RETURNING {key} AS row_id
+    )
+    INSERT INTO customer_merge_moves (merge_id, table_name, row_id)
+    SELECT :merge_id, '{table}', row_id FROM moved
+"""
+
+
+def plan_merge(session: Session, survivor_id: UUID, absorbed_id: UUID) -> MergePlan:
+    """What merging the two would do. Reads only; one statement.
+
+    Raises:
+        SelfMerge: both are one customer.
+        CustomerNotFound: one of them does not exist, or was absorbed.
+    """
+    survivor_id, absorbed_id = _checked_pair(survivor_id, absorbed_id)
+    survivor, absorbed = _states(session, survivor_id, absorbed_id)
+    return _plan(survivor, absorbed)
+
+
+def merge(
+    session: Session,
+    survivor_id: UUID,
+    absorbed_id: UUID,
+    *,
+    actor: str,
+    reason: str,
+    fingerprint: str | None = None,
+) -> CustomerMerge:
+    """Make two customers one: everything of ``absorbed_id`` moves to ``survivor_id``, and the row is gone.
+
+    Blank profile fields of the survivor are filled, nothing is overwritten. The absorbed id leads to the
+    survivor from now on, also for rows that other backends insert for it at this very moment. Every moved row
+    is journalled for ``unmerge``. Repeating the call returns the first merge.
+
+    Locks both customers' rows FOR UPDATE, in the order of their ids, until the caller's transaction ends. At
+    most 20 statements, whatever the customers have. Objects of the session are expired.
+
+    Raises:
+        SelfMerge: both are one customer.
+        CustomerNotFound: one of them never existed.
+        AlreadyAbsorbed: one of them lives on as another customer.
+        StalePlan: ``fingerprint`` was given and the customers have changed since.
+        InvalidValue: the actor or the reason is ill-formed.
+    """
+    survivor_id, absorbed_id = _checked_pair(survivor_id, absorbed_id)
+    actor, reason = checked_actor(actor), checked_text("reason", reason, max_length=10_000)
+    session.flush()
+    ids = [survivor_id, absorbed_id]
+    locked = session.scalars(
+        select(Customer.id).where(Customer.id.in_(ids)).order_by(Customer.id).with_for_update()
+    ).all()
+    if len(locked) < len(ids):
+        return _merged_before(session, survivor_id, absorbed_id, set(locked))
+    survivor, absorbed = _states(session, survivor_id, absorbed_id)
+    if fingerprint is not None and fingerprint != _plan(survivor, absorbed).fingerprint:
+        raise StalePlan
+
+    filled = _merge_profiles.fills(survivor, absorbed)
+    merge_id = uuid7()
+    session.execute(
+        insert(CustomerMerge).values(
+            id=merge_id,
+            survivor_id=survivor_id,
+            absorbed_id=absorbed_id,
+            actor=actor,
+            reason=reason,
+            absorbed=absorbed["image"],
+            filled=filled,
+        )
+    )
+    parameters = {"merge_id": merge_id, "survivor_id": survivor_id, "absorbed_id": absorbed_id}
+    _keep_updated_at(session, True)
+    for table, key in MOVED_TABLES.items():
+        session.execute(text(_MOVE.format(table=table, key=key)), parameters)
+    _keep_updated_at(session, False)
+    session.execute(text("DELETE FROM customers WHERE id = :absorbed_id"), parameters)
+    session.execute(
+        insert(CustomerRedirect).values(absorbed_id=absorbed_id, customer_id=survivor_id, merge_id=merge_id)
+    )
+    if filled:
+        _merge_profiles.set_profile(
+            session, survivor_id, {field: after for field, (_, after) in filled.items()}
+        )
+    session.execute(
+        insert(IdentityEvent).values(
+            event(
+                IdentityEventType.MERGED,
+                survivor_id,
+                actor=actor,
+                other_customer_id=absorbed_id,
+                merge_id=merge_id,
+                reason=reason,
+            )
+        )
+    )
+    session.expire_all()
+    return session.get_one(CustomerMerge, merge_id)
+
+
+def unmerge(session: Session, merge_id: UUID, *, actor: str, reason: str) -> UnmergeReport:
+    """Restore the absorbed customer: its row as it was, and exactly the rows that the merge moved.
+
+    Merges can be undone in any order, also after the survivor was absorbed by another customer: the rows are
+    taken from whoever holds them now. What came since the merge stays. Repeating the call returns the first
+    report.
+
+    Locks the merge's row and then the living customer's row FOR UPDATE until the caller's transaction ends.
+    Objects of the session are expired.
+
+    Raises:
+        MergeNotFound: there is no such merge.
+        CustomerNotFound: the survivor no longer exists.
+        InvalidValue: the actor or the reason is ill-formed.
+    """
+    merge_id = checked_uuid("merge_id", merge_id)
+    actor, reason = checked_actor(actor), checked_text("reason", reason, max_length=10_000)
+    session.flush()
+    done = session.scalars(
+        select(CustomerMerge).where(CustomerMerge.id == merge_id).with_for_update(),
+        execution_options={"populate_existing": True},
+    ).one_or_none()
+    if done is None:
+        raise MergeNotFound(merge_id)
+    if done.undo_report is not None:
+        return UnmergeReport.model_validate(done.undo_report)
+
+    living_id = lock_living(session, done.survivor_id, key_share=False)
+    undecided = _merge_profiles.take_back(session, done, living_id)
+    parameters = {
+        "merge_id": merge_id,
+        "seq": done.seq,
+        "absorbed_id": done.absorbed_id,
+        "living_id": living_id,
+    }
+    session.execute(_END_REDIRECT, parameters)
+    _keep_updated_at(session, True)
+    returned, stayed = {}, {}
+    for table, key in MOVED_TABLES.items():
+        counts = session.execute(text(_RETURN.format(table=table, key=key)), parameters).one()
+        returned[table] = counts.returned
+        stayed[table] = counts.mine - counts.returned
+    _keep_updated_at(session, False)
+    messages_since = session.scalar(
+        text("""
+            SELECT count(*) FROM messages JOIN conversations ON conversations.id = messages.conversation_id
+            WHERE conversations.customer_id = :absorbed_id AND messages.customer_id = :living_id
+        """),
+        parameters,
+    )
+    report = UnmergeReport(
+        merge_id=merge_id,
+        restored_id=done.absorbed_id,
+        survivor_id=living_id,
+        returned=returned,
+        stayed=stayed,
+        messages_since=messages_since or 0,
+        undecided_fields=undecided,
+    )
+    session.execute(
+        update(CustomerMerge)
+        .where(CustomerMerge.id == merge_id)
+        .values(
+            undone_at=func.clock_timestamp(),
+            undone_by=actor,
+            undo_reason=reason,
+            undo_report=report.model_dump(mode="json"),
+        )
+    )
+    session.execute(
+        insert(IdentityEvent).values(
+            event(
+                IdentityEventType.UNMERGED,
+                done.absorbed_id,
+                actor=actor,
+                other_customer_id=living_id,
+                merge_id=merge_id,
+                reason=reason,
+            )
+        )
+    )
+    session.expire_all()
+    return report
+
+
+def current_customer_id(session: Session, customer_id: UUID) -> UUID:
+    """The id itself or, for an absorbed customer, the one it lives on as. One statement.
+
+    Raises:
+        CustomerNotFound: there never was such a customer.
+    """
+    customer_id = checked_uuid("customer_id", customer_id)
+    found = session.scalar(
+        select(Customer.id)
+        .where(Customer.id == customer_id)
+        .union_all(select(CustomerRedirect.customer_id).where(CustomerRedirect.absorbed_id == customer_id))
+    )
+    if found is None:
+        raise CustomerNotFound(customer_id)
+    return found
+
+
+def _checked_pair(survivor_id: UUID, absorbed_id: UUID) -> tuple[UUID, UUID]:
+    pair = checked_uuid("survivor_id", survivor_id), checked_uuid("absorbed_id", absorbed_id)
+    if pair[0] == pair[1]:
+        raise SelfMerge
+    return pair
+
+
+def _states(session: Session, survivor_id: UUID, absorbed_id: UUID) -> tuple[RowMapping, RowMapping]:
+    rows = session.execute(_STATE, {"survivor_id": survivor_id, "absorbed_id": absorbed_id}).mappings()
+    states = {row["id"]: row for row in rows}
+    for id_ in (survivor_id, absorbed_id):
+        if id_ not in states:
+            raise CustomerNotFound(id_)
+    return states[survivor_id], states[absorbed_id]
+
+
+def _plan(survivor: RowMapping, absorbed: RowMapping) -> MergePlan:
+    fills = _merge_profiles.fills(survivor, absorbed)
+    ours, theirs = survivor["profile"], absorbed["profile"]
+    rows = {table: absorbed[table] for table in MOVED_TABLES if table in absorbed}
+    state = [
+        {name: value for name, value in side.items() if name not in {"id", "image"}}
+        for side in (survivor, absorbed)
+    ]
+    return MergePlan(
+        survivor_id=survivor["id"],
+        absorbed_id=absorbed["id"],
+        rows={"customer_identifiers": len(absorbed["identifiers"]), **rows},
+        fills=tuple(fills),
+        keeps=tuple(
+            f for f in _merge_profiles.FIELDS if f not in fills and theirs[f] not in (None, {}, ours[f])
+        ),
+        both_open=tuple(c for c in survivor["open_channels"] if c in absorbed["open_channels"]),
+        fingerprint=hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest(),
+    )
+
+
+def _merged_before(
+    session: Session, survivor_id: UUID, absorbed_id: UUID, locked: set[UUID]
+) -> CustomerMerge:
+    """The merge that this call repeats; otherwise the reason why there is nothing to merge."""
+    first = session.scalars(
+        select(CustomerMerge).where(
+            CustomerMerge.survivor_id == survivor_id,
+            CustomerMerge.absorbed_id == absorbed_id,
+            CustomerMerge.undone_at.is_(None),
+        )
+    ).one_or_none()
+    if first is not None:
+        return first
+    missing = next(id_ for id_ in (survivor_id, absorbed_id) if id_ not in locked)
+    raise AlreadyAbsorbed(missing, current_customer_id(session, missing))
+
+
+def _keep_updated_at(session: Session, keep: bool) -> None:
+    session.execute(select(func.set_config("crm.keep_updated_at", "on" if keep else "", True)))
