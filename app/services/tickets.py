@@ -48,8 +48,8 @@ def open_ticket(
         ConversationNotFound: the customer has no such conversation.
         InvalidValue: a field breaks a rule.
     """
-    values = {
-        "customer_id": checked_uuid("customer_id", customer_id),
+    customer_id = checked_uuid("customer_id", customer_id)
+    values: dict[str, Any] = {
         "conversation_id": None
         if conversation_id is None
         else checked_uuid("conversation_id", conversation_id),
@@ -66,7 +66,7 @@ def open_ticket(
     )
     customer = session.execute(
         select(Customer.id, has_conversation.label("has_conversation"))
-        .where(Customer.id == living(values["customer_id"]))
+        .where(Customer.id == living(customer_id))
         .with_for_update(read=True, key_share=True)
     ).one_or_none()
     if customer is None:

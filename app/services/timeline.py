@@ -48,15 +48,16 @@ def history(
     if before is not None:
         statement = statement.where(tuple_(Message.created_at, Message.id) < tuple_(*_checked_cursor(before)))
     rows = session.execute(statement).all()
-    if (
-        not rows
-        and before is None
-        and session.get(Customer, session.scalar(select(living(customer_id)))) is None
-    ):
-        raise CustomerNotFound(customer_id)
+    if not rows and before is None:
+        _assert_customer(session, customer_id)
     items = tuple(HistoryEntry.model_validate(row) for row in rows[:limit])
     more = len(rows) > limit
     return Page[HistoryEntry](items=items, next=Cursor(items[-1].created_at, items[-1].id) if more else None)
+
+
+def _assert_customer(session: Session, customer_id: UUID) -> None:
+    if session.scalar(select(Customer.id).where(Customer.id == living(customer_id))) is None:
+        raise CustomerNotFound(customer_id)
 
 
 def _checked_cursor(cursor: Cursor) -> Cursor:
