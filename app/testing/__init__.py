@@ -1,0 +1,70 @@
+"""For test suites, this project's and others': factories, PostgreSQL, and a query recorder.
+
+The extra ``testing`` brings what it needs. The pytest fixtures are in ``app.testing.plugin``. Modules are
+imported on first use, so that pytest can load the plugin without paying for them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._factory import bound_to
+    from .factories import (
+        AgentMetricFactory,
+        ChannelConfigFactory,
+        ConversationFactory,
+        ConversationRouteFactory,
+        CustomerFactory,
+        CustomerIdentifierFactory,
+        CustomerMergeFactory,
+        CustomerMergeMoveFactory,
+        CustomerRedirectFactory,
+        IdentityEventFactory,
+        InboundReceiptFactory,
+        KnowledgeBaseEntryFactory,
+        MessageFactory,
+        TicketFactory,
+    )
+    from .postgres import Databases, provision
+    from .recorder import QueryRecorder
+
+__all__ = [
+    "AgentMetricFactory",
+    "ChannelConfigFactory",
+    "ConversationFactory",
+    "ConversationRouteFactory",
+    "CustomerFactory",
+    "CustomerIdentifierFactory",
+    "CustomerMergeFactory",
+    "CustomerMergeMoveFactory",
+    "CustomerRedirectFactory",
+    "Databases",
+    "IdentityEventFactory",
+    "InboundReceiptFactory",
+    "KnowledgeBaseEntryFactory",
+    "MessageFactory",
+    "QueryRecorder",
+    "TicketFactory",
+    "bound_to",
+    "provision",
+]
+
+_ELSEWHERE = {
+    "Databases": "postgres",
+    "QueryRecorder": "recorder",
+    "bound_to": "_factory",
+    "provision": "postgres",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = import_module(f".{_ELSEWHERE.get(name, 'factories')}", __name__)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        raise ImportError(
+            f"app.testing needs {missing}: pip install 'crm-digital-fte[testing]'", name=missing
+        ) from error
+    return getattr(module, name)

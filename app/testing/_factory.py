@@ -1,0 +1,85 @@
+"""What all factories share: the session they build into, and how a row finds its owner."""
+# factory_boy says that it is typed, and is not:
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from factory.alchemy import SQLAlchemyModelFactory, SQLAlchemyOptions
+from factory.declarations import LazyAttribute, Maybe, SubFactory
+from sqlalchemy.orm import Session
+
+from ..models import Base
+
+_session: ContextVar[Session] = ContextVar("crm_factory_session")
+_counting = threading.Lock()
+
+
+@contextmanager
+def bound_to(session: Session) -> Iterator[Session]:
+    """Let the factories build into ``session`` in this thread or task."""
+    token = _session.set(session)
+    try:
+        yield session
+    finally:
+        _session.reset(token)
+
+
+def current_session() -> Session:
+    """The session that the factories build into.
+
+    Raises:
+        RuntimeError: none is bound here.
+    """
+    try:
+        return _session.get()
+    except LookupError:
+        raise RuntimeError(
+            "the factories have no session in this thread: use the fixture `session`, or `with bound_to(...)`"
+        ) from None
+
+
+class _Options(SQLAlchemyOptions):
+    def next_sequence(self) -> int:
+        """The next number; factory_boy's own counter may give one number to two threads."""
+        with _counting:
+            number: int = super().next_sequence()
+            return number
+
+
+class CRMFactory(SQLAlchemyModelFactory):
+    """What the factories share; ``Factory.build()`` makes a row without a database."""
+
+    _options_class = _Options
+
+    class Meta:
+        abstract = True
+        sqlalchemy_session_factory = current_session
+        sqlalchemy_session_persistence = "flush"
+
+    @classmethod
+    def _create(cls, model_class: type[Base], *args: Any, **kwargs: Any) -> Any:
+        # factory_boy's own way keeps the session on the class, where all threads share it.
+        return cls._save(model_class, current_session(), args, kwargs)
+
+    @classmethod
+    def _adjust_kwargs(cls, **kwargs: Any) -> dict[str, Any]:
+        """The id of an owner that is passed as a row, also where the model has no relationship to it."""
+        owners: dict[str, Any] = {
+            f"{name}_id": value for name, value in kwargs.items() if isinstance(value, Base)
+        }
+        return kwargs | {column: found.id for column, found in owners.items() if column in kwargs}
+
+
+def row(column: str, model: type[Base]) -> LazyAttribute:
+    return LazyAttribute(lambda made: current_session().get_one(model, getattr(made, column)))
+
+
+def owner(column: str, model: type[Base], maker: type[CRMFactory], **values: Any) -> Maybe:
+    """The row that ``column`` names where the caller passes an id, else a new one."""
+    return Maybe(column, row(column, model), SubFactory(maker, **values))

@@ -1,0 +1,349 @@
+"""A factory for every table, building into the session of whoever uses them.
+
+``with bound_to(session): CustomerFactory()`` flushes a row and reads back what the database filled in; it
+never commits. The pytest fixture ``session`` is bound already. Only ``ticket_status_changes`` has no factory,
+since triggers alone may write it: ``TicketFactory(status=...)`` gets there by legal steps, and so the ticket
+has a legal history. Owners are passed as rows or as ids: ``customer=ada`` or ``customer_id=ada.id``.
+"""
+# factory_boy says that it is typed, and is not:
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+from typing import Any
+
+from factory.declarations import (
+    LazyAttribute,
+    LazyAttributeSequence,
+    LazyFunction,
+    Maybe,
+    RelatedFactory,
+    SelfAttribute,
+    Sequence,
+    Trait,
+)
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from .. import models
+from ..models import (
+    Channel,
+    ChannelTone,
+    ConversationStatus,
+    IdentifierType,
+    IdentityEventType,
+    KnowledgeCategory,
+    MessageDirection,
+    MessageRole,
+    MetricType,
+    ResolutionType,
+    TicketCategory,
+    TicketStatus,
+)
+from ._factory import CRMFactory, current_session, owner, row
+
+_TYPE_OF = {
+    Channel.EMAIL: IdentifierType.EMAIL,
+    Channel.WHATSAPP: IdentifierType.WHATSAPP,
+    Channel.WEB_FORM: IdentifierType.EMAIL,
+}
+_ANSWERS = {
+    Channel.EMAIL: (500, ChannelTone.FORMAL),
+    Channel.WHATSAPP: (1600, ChannelTone.CONVERSATIONAL),
+    Channel.WEB_FORM: (300, ChannelTone.SEMI_FORMAL),
+}
+_STEPS = {
+    TicketStatus.OPEN: [],
+    TicketStatus.PROCESSING: [TicketStatus.PROCESSING],
+    TicketStatus.WAITING: [TicketStatus.PROCESSING, TicketStatus.WAITING],
+    TicketStatus.ESCALATED: [TicketStatus.PROCESSING, TicketStatus.ESCALATED],
+    TicketStatus.RESOLVED: [TicketStatus.PROCESSING, TicketStatus.RESOLVED],
+    TicketStatus.CLOSED: [TicketStatus.PROCESSING, TicketStatus.RESOLVED, TicketStatus.CLOSED],
+}
+
+
+class CustomerFactory(CRMFactory):
+    """Traits ``with_email`` and ``with_whatsapp``: an identifier that the channel has proved."""
+
+    class Meta:
+        model = models.Customer
+
+    class Params:
+        with_email = Trait(
+            email_identifier=RelatedFactory(
+                f"{__name__}.CustomerIdentifierFactory",
+                factory_related_name="customer",
+                identifier_value=SelfAttribute("..email"),
+                verified=True,
+            )
+        )
+        with_whatsapp = Trait(
+            phone=Sequence(lambda n: f"+49151{n:08}"),
+            whatsapp_identifier=RelatedFactory(
+                f"{__name__}.CustomerIdentifierFactory",
+                factory_related_name="customer",
+                channel=Channel.WHATSAPP,
+                identifier_value=SelfAttribute("..phone"),
+                verified=True,
+            ),
+        )
+
+    email = Sequence(lambda n: f"person{n}@example.com")
+    name = "Ada Example"
+
+
+class CustomerIdentifierFactory(CRMFactory):
+    """A claim; ``verified=True`` makes it a proof. ``channel`` decides on its type."""
+
+    class Meta:
+        model = models.CustomerIdentifier
+
+    customer_id = None
+    customer = owner("customer_id", models.Customer, CustomerFactory)
+    channel = Channel.EMAIL
+    identifier_type = LazyAttribute(lambda made: _TYPE_OF[Channel(made.channel)])
+    identifier_value = LazyAttributeSequence(
+        lambda made, n: f"other{n}@example.com" if made.identifier_type == "email" else f"+49152{n:08}"
+    )
+
+
+class ConversationFactory(CRMFactory):
+    """Traits: ``with_messages`` (a question and its answer), ``closed``."""
+
+    class Meta:
+        model = models.Conversation
+
+    class Params:
+        with_messages = Trait(
+            question=RelatedFactory(f"{__name__}.MessageFactory", factory_related_name="conversation"),
+            answer=RelatedFactory(
+                f"{__name__}.MessageFactory", factory_related_name="conversation", outbound=True
+            ),
+        )
+        closed = Trait(
+            status=ConversationStatus.CLOSED,
+            resolution_type=ResolutionType.RESOLVED,
+            closed_at=LazyFunction(func.now),
+        )
+
+    customer_id = None
+    customer = owner("customer_id", models.Customer, CustomerFactory)
+    channel = Channel.EMAIL
+
+
+class MessageFactory(CRMFactory):
+    """A customer's message; trait ``outbound``: the agent's answer."""
+
+    class Meta:
+        model = models.Message
+
+    class Params:
+        outbound = Trait(
+            direction=MessageDirection.OUTBOUND,
+            role=MessageRole.AGENT,
+            content="Open Settings and press Reset.",
+        )
+
+    customer_id = None
+    customer = Maybe("customer_id", row("customer_id", models.Customer))
+    conversation_id = None
+    conversation = owner(
+        "conversation_id",
+        models.Conversation,
+        ConversationFactory,
+        customer=Maybe(
+            SelfAttribute("..customer"),
+            SelfAttribute("..customer"),
+            owner("customer_id", models.Customer, CustomerFactory),
+        ),
+    )
+    channel = SelfAttribute("conversation.channel")
+    direction = MessageDirection.INBOUND
+    role = MessageRole.CUSTOMER
+    content = "How do I reset my password?"
+
+    @classmethod
+    def _adjust_kwargs(cls, **kwargs: Any) -> dict[str, Any]:
+        customer_id = kwargs["customer_id"] or kwargs["conversation"].customer_id
+        return super()._adjust_kwargs(**kwargs | {"customer_id": customer_id})
+
+
+class ConversationRouteFactory(CRMFactory):
+    class Meta:
+        model = models.ConversationRoute
+
+    conversation_id = None
+    conversation = owner("conversation_id", models.Conversation, ConversationFactory)
+    channel = SelfAttribute("conversation.channel")
+    account = "support@techcorp.example"
+    identifier_type = LazyAttribute(lambda made: _TYPE_OF[Channel(made.channel)])
+    identifier_value = LazyAttributeSequence(
+        lambda made, n: f"writer{n}@example.com" if made.identifier_type == "email" else f"+49157{n:08}"
+    )
+    address = LazyAttribute(
+        lambda made: (
+            f"whatsapp:{made.identifier_value}" if made.channel == "whatsapp" else made.identifier_value
+        )
+    )
+
+
+class InboundReceiptFactory(CRMFactory):
+    """The receipt of ``message``, which is a new one unless it is passed."""
+
+    class Meta:
+        model = models.InboundReceipt
+
+    class Params:
+        message = owner("message_id", models.Message, MessageFactory)
+
+    message_id = None
+    channel = SelfAttribute("message.channel")
+    account = "support@techcorp.example"
+    provider_message_id = Sequence(lambda n: f"<{n}@mail.example.com>")
+
+
+class TicketFactory(CRMFactory):
+    """A ticket that went to ``status`` by legal steps, each recorded as done by ``actor``.
+
+    Traits: ``resolved``, ``escalated`` and ``closed`` add what agents note on the way.
+    """
+
+    class Meta:
+        model = models.Ticket
+
+    class Params:
+        escalated = Trait(status=TicketStatus.ESCALATED, escalation_reason="asks for a refund")
+        resolved = Trait(status=TicketStatus.RESOLVED, resolution_notes="sent the steps")
+        closed = Trait(status=TicketStatus.CLOSED, resolution_notes="sent the steps")
+
+    conversation_id = None
+    conversation = Maybe("conversation_id", row("conversation_id", models.Conversation))
+    customer_id = Maybe("conversation", SelfAttribute("conversation.customer_id"))
+    customer = owner("customer_id", models.Customer, CustomerFactory)
+    subject = "Cannot sign in"
+    category = TicketCategory.ACCOUNT_ACCESS
+    source_channel = Maybe("conversation", SelfAttribute("conversation.channel"), Channel.EMAIL)
+    status = TicketStatus.OPEN
+    actor = "ai:support-agent"
+
+    @classmethod
+    def _build(cls, model_class: type[models.Base], *args: Any, **kwargs: Any) -> Any:
+        del kwargs["actor"]
+        return super()._build(model_class, *args, **kwargs)
+
+    @classmethod
+    def _create(cls, model_class: type[models.Base], *args: Any, **kwargs: Any) -> Any:
+        session, actor, status = current_session(), kwargs.pop("actor"), TicketStatus(kwargs.pop("status"))
+        _act_as(session, actor)
+        ticket = super()._create(model_class, *args, **kwargs)
+        for step in _STEPS[status]:
+            _act_as(session, actor)
+            ticket.status = step
+            if step is TicketStatus.RESOLVED and "resolved_at" in kwargs:
+                ticket.resolved_at = kwargs["resolved_at"]
+            session.flush()
+        return ticket
+
+
+class KnowledgeBaseEntryFactory(CRMFactory):
+    class Meta:
+        model = models.KnowledgeBaseEntry
+
+    title = "Resetting a password"
+    content = "Open Settings, press Reset, and follow the link in the message that arrives."
+    category = KnowledgeCategory.ACCOUNT
+
+
+class ChannelConfigFactory(CRMFactory):
+    """The channel's one row, changed to what is passed: migrations seed all three."""
+
+    class Meta:
+        model = models.ChannelConfig
+
+    channel = Channel.EMAIL
+    max_response_length = LazyAttribute(lambda made: _ANSWERS[Channel(made.channel)][0])
+    tone = LazyAttribute(lambda made: _ANSWERS[Channel(made.channel)][1])
+
+    @classmethod
+    def _create(cls, model_class: type[models.Base], *args: Any, **kwargs: Any) -> Any:
+        session = current_session()
+        config = session.scalar(
+            select(models.ChannelConfig).where(models.ChannelConfig.channel == kwargs["channel"])
+        )
+        if config is None:
+            return super()._create(model_class, *args, **kwargs)
+        for name, value in kwargs.items():
+            setattr(config, name, value)
+        session.flush()
+        return config
+
+
+class AgentMetricFactory(CRMFactory):
+    class Meta:
+        model = models.AgentMetric
+
+    metric_type = MetricType.RESPONSE_LATENCY
+    channel = Channel.EMAIL
+    value = 1200.0
+
+
+class IdentityEventFactory(CRMFactory):
+    class Meta:
+        model = models.IdentityEvent
+
+    class Params:
+        customer = owner("customer_id", models.Customer, CustomerFactory)
+
+    customer_id = None
+    event = IdentityEventType.CREATED
+    actor = "ai:support-agent"
+
+
+class CustomerMergeFactory(CRMFactory):
+    """The record alone, of an absorbed customer who had nothing to move; ``merging.merge`` does the work."""
+
+    class Meta:
+        model = models.CustomerMerge
+
+    class Params:
+        survivor = owner("survivor_id", models.Customer, CustomerFactory)
+
+    survivor_id = None
+    absorbed_id = LazyFunction(models.uuid7)
+    actor = "human:7"
+    reason = "the same person"
+    absorbed = LazyAttributeSequence(
+        lambda made, n: {"id": str(made.absorbed_id), "email": f"absorbed{n}@example.com"}
+    )
+
+
+class CustomerMergeMoveFactory(CRMFactory):
+    class Meta:
+        model = models.CustomerMergeMove
+
+    class Params:
+        merge = owner("merge_id", models.CustomerMerge, CustomerMergeFactory)
+
+    merge_id = None
+    table_name = "messages"
+    row_id = LazyFunction(models.uuid7)
+
+
+class CustomerRedirectFactory(CRMFactory):
+    """The redirect that ``merge`` left."""
+
+    class Meta:
+        model = models.CustomerRedirect
+
+    class Params:
+        merge = owner("merge_id", models.CustomerMerge, CustomerMergeFactory)
+
+    merge_id = None
+    absorbed_id = SelfAttribute("merge.absorbed_id")
+    customer_id = SelfAttribute("merge.survivor_id")
+
+
+def _act_as(session: Session, actor: str) -> None:
+    """Name the actor of the next change of a ticket, and of that one only."""
+    settings = {"crm.actor": actor, "crm.once": "on"}
+    session.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
