@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from .errors import InvalidValue
+from .errors import InvalidValue, from_database
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -79,18 +79,29 @@ def transaction(
 
     After a deadlock, a serialization failure or a lock timeout the whole of ``work`` runs again in a new
     transaction, ``retries`` times at most, with growing random pauses. So ``work`` must have no effects
-    outside the database. Any other error rolls back and is raised as it is. A connection that is lost
-    during the commit is not retried: whether it took effect is unknown.
+    outside the database. Any other error rolls back and is raised; a refusal by one of the database's rules
+    as the typed error that it means. A connection that is lost during the commit is not retried: whether it
+    took effect is unknown.
     """
-    for attempt in Retrying(
+    retrying = Retrying(
         stop=stop_after_attempt(retries + 1),
         wait=wait_random_exponential(multiplier=0.02, max=1),
         retry=retry_if_exception(is_retryable),
         reraise=True,
-    ):
-        with attempt, sessions.begin() as session:
-            result = work(session, *args, **kwargs)
-    return result
+    )
+
+    def once() -> T:
+        with sessions.begin() as session:
+            return work(session, *args, **kwargs)
+
+    try:
+        return retrying(once)
+    except DBAPIError as error:
+        typed = from_database(error)
+        if typed is None:
+            raise
+        # Not chained: the database's text repeats the refused row.
+        raise typed from None
 
 
 def is_retryable(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ Messages name the rule and the object's id, never personal data and never the da
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 from uuid import UUID
 
 
@@ -128,8 +129,8 @@ class AppendOnly(Conflict):
     """Audit records can be neither changed nor removed."""
 
 
-class StillReferenced(Conflict):
-    """Other rows still point to the row."""
+class BrokenReference(Conflict):
+    """The row points to one that does not exist, or others still point to the row."""
 
 
 class InvalidValue(Invalid):
@@ -162,3 +163,31 @@ class EmbeddedUnavailable(DatabaseUnavailable):
 
 class MigrationError(CRMError):
     """The schema could not be brought to the revision that was asked for."""
+
+
+def from_database(error: BaseException) -> CRMError | None:
+    """What a refusal by the database means; None for an error that is none of its rules.
+
+    Takes an error of psycopg, or of SQLAlchemy around one. The message names the constraint and nothing of the
+    database's own text, whose DETAIL repeats the row.
+    """
+    cause: Any = getattr(error, "orig", None) or error
+    diagnostics = getattr(cause, "diag", None)
+    rule = getattr(diagnostics, "constraint_name", None) or ""
+    column = getattr(diagnostics, "column_name", None) or rule
+    match getattr(cause, "sqlstate", None):
+        case "23505":
+            return DuplicateValue(f"a value that must be unique is taken ({rule})")
+        case "23503":
+            return BrokenReference(f"a row points to one that does not exist ({rule})")
+        case "23001":
+            return AppendOnly(f"audit records can be neither changed nor removed ({rule})")
+        case "23514" if rule == "tickets_status_transition":
+            return Conflict("the ticket's state machine has no such step")
+        case "23514":
+            return InvalidValue(rule, "the value is none of those allowed")
+        case "23502":
+            return InvalidValue(column, "must not be empty")
+        case "22001":
+            return InvalidValue("text", "is longer than its column")
+    return None
