@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -17,7 +17,6 @@ from .errors import InvalidValue, from_database
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 RETRYABLE = frozenset({"40001", "40P01", "55P03"})
@@ -69,11 +68,11 @@ def make_session_factory(engine: Engine) -> sessionmaker[Session]:
 
 def transaction(
     sessions: sessionmaker[Session],
-    work: Callable[Concatenate[Session, P], T],
+    work: Callable[..., T],
     /,
-    *args: P.args,
+    *args: Any,
     retries: int = 3,
-    **kwargs: P.kwargs,
+    **kwargs: Any,
 ) -> T:
     """Run ``work(session, ...)`` in a transaction of its own and commit it.
 

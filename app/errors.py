@@ -168,26 +168,20 @@ class MigrationError(CRMError):
 def from_database(error: BaseException) -> CRMError | None:
     """What a refusal by the database means; None for an error that is none of its rules.
 
-    Takes an error of psycopg, or of SQLAlchemy around one. The message names the constraint and nothing of the
-    database's own text, whose DETAIL repeats the row.
+    Takes an error of psycopg, or of SQLAlchemy around one. The message names the constraint and nothing of
+    the database's own text, whose DETAIL repeats the row.
     """
     cause: Any = getattr(error, "orig", None) or error
     diagnostics = getattr(cause, "diag", None)
     rule = getattr(diagnostics, "constraint_name", None) or ""
-    column = getattr(diagnostics, "column_name", None) or rule
-    match getattr(cause, "sqlstate", None):
-        case "23505":
-            return DuplicateValue(f"a value that must be unique is taken ({rule})")
-        case "23503":
-            return BrokenReference(f"a row points to one that does not exist ({rule})")
-        case "23001":
-            return AppendOnly(f"audit records can be neither changed nor removed ({rule})")
-        case "23514" if rule == "tickets_status_transition":
-            return Conflict("the ticket's state machine has no such step")
-        case "23514":
-            return InvalidValue(rule, "the value is none of those allowed")
-        case "23502":
-            return InvalidValue(column, "must not be empty")
-        case "22001":
-            return InvalidValue("text", "is longer than its column")
-    return None
+    if rule == "tickets_status_transition":
+        return Conflict("the ticket's state machine has no such step")
+    meanings: dict[str, CRMError] = {
+        "23505": DuplicateValue(f"a value that must be unique is taken ({rule})"),
+        "23503": BrokenReference(f"a row points to one that does not exist ({rule})"),
+        "23001": AppendOnly(f"audit records can be neither changed nor removed ({rule})"),
+        "23514": InvalidValue(rule, "the value is none of those allowed"),
+        "23502": InvalidValue(getattr(diagnostics, "column_name", None) or "value", "must not be empty"),
+        "22001": InvalidValue("text", "is longer than its column"),
+    }
+    return meanings.get(getattr(cause, "sqlstate", None) or "")
