@@ -13,6 +13,18 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+FUNCTION = """
+CREATE OR REPLACE FUNCTION generate_ticket_number()
+RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    number text := nextval('ticket_number_seq')::text;
+BEGIN
+    NEW.ticket_number := 'TKT-' || lpad(number, GREATEST(4, length(number)), '0');
+    RETURN NEW;
+END;
+$$
+"""
+
 FUNCTION_OF_0001 = """
 CREATE OR REPLACE FUNCTION generate_ticket_number()
 RETURNS TRIGGER AS $$
@@ -26,16 +38,7 @@ $$ LANGUAGE plpgsql
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    op.execute("""
-        CREATE OR REPLACE FUNCTION generate_ticket_number() RETURNS trigger LANGUAGE plpgsql AS $$
-        DECLARE
-            number text := nextval('ticket_number_seq')::text;
-        BEGIN
-            NEW.ticket_number := 'TKT-' || lpad(number, GREATEST(4, length(number)), '0');
-            RETURN NEW;
-        END;
-        $$
-    """)
+    op.execute(FUNCTION)
 
 
 def downgrade() -> None:

@@ -8,6 +8,7 @@ one of the fixtures, and what they need is imported then.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
@@ -48,11 +49,10 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the recorded statements under a failed test."""
     report = yield
-    if call.when == "call" and report.failed:
-        from .recorder import QueryRecorder  # noqa: PLC0415
-
+    recorder = sys.modules.get(f"{__package__}.recorder")
+    if recorder is not None and call.when == "call" and report.failed:
         for fixture in getattr(item, "funcargs", {}).values():
-            if isinstance(fixture, QueryRecorder):
+            if isinstance(fixture, recorder.QueryRecorder):
                 report.sections.append(("Recorded statements", str(fixture)))
     return report
 
@@ -100,7 +100,10 @@ def crm_engine(crm_database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def crm_session(crm_engine: Engine) -> Iterator[Session]:
-    """A session whose work, commits too, is undone after the test; the factories build into it."""
+    """A session whose work, commits too, is undone after the test; the factories build into it.
+
+    What only a real commit does, such as the check of a deferred constraint, needs ``crm_clone``.
+    """
     from sqlalchemy.orm import Session  # noqa: PLC0415
 
     from . import bound_to  # noqa: PLC0415

@@ -98,7 +98,7 @@ def _container(major: int) -> Iterator[str]:
     try:
         try:
             container.start()
-        except (DockerException, RuntimeError, TimeoutError) as error:
+        except (DockerException, RuntimeError, OSError) as error:
             raise DatabaseUnavailable(f"Docker cannot run {image} ({type(error).__name__})") from error
         yield container.get_connection_url()
     finally:
@@ -139,15 +139,17 @@ class Databases:
         """Create a database with nothing in it; its URL."""
         return self._create("template0")
 
-    def clone(self) -> str:
-        """Create a database at head, with the rows that migrations seed; its URL."""
+    def clone(self, original: str | None = None) -> str:
+        """Create a copy of a database that nobody is connected to; by default one at head; its URL."""
+        if original is not None:
+            return self._create(_name(original))
         if self._template is None:
             self._template = self._prepare_template()
         return self._create(self._template)
 
     def drop(self, url: str) -> None:
         """Drop a database, whoever is still connected."""
-        self._drop(normalize_url(url).database or "")
+        self._drop(_name(url))
 
     def close(self) -> None:
         """Disconnect; databases that were not dropped are for the next run to drop."""
@@ -179,7 +181,7 @@ class Databases:
                 migrations.upgrade(build, settings=Settings(version_table="alembic_version"))
                 self._admin.execute(
                     sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
-                        sql.Identifier(normalize_url(build).database or ""), sql.Identifier(name)
+                        sql.Identifier(_name(build)), sql.Identifier(name)
                     )
                 )
         finally:
@@ -212,6 +214,10 @@ def _migrations_key() -> int:
     for path in sorted([*Path(folder or "").glob("versions/*.py"), *(_APP / "sql").glob("*.sql")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return int.from_bytes(digest.digest()[:4]) >> 1
+
+
+def _name(url: str) -> str:
+    return normalize_url(url).database or ""
 
 
 def _text(url: URL) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from app import models, testing
 from app.models import TRANSITIONS, Base, Channel, IdentifierType, MessageDirection, TicketStatus
+from app.normalization import normalize_identifier
 from app.testing import (
     AgentMetricFactory,
     ChannelConfigFactory,
@@ -297,3 +298,16 @@ def test_bindings_nest(session, crm_clone):
             inner = CustomerFactory()
         outer = CustomerFactory()
         assert (Session.object_session(inner), Session.object_session(outer)) == (other, session)
+
+
+@pytest.mark.parametrize("channel", Channel)
+def test_identifiers_and_routes_are_in_canonical_form(session, channel):
+    made = [
+        CustomerIdentifierFactory(channel=channel),
+        ConversationRouteFactory(conversation__channel=channel),
+    ]
+    for row in made:
+        assert normalize_identifier(row.identifier_type, row.identifier_value) == row.identifier_value
+    assert normalize_identifier(made[1].identifier_type, made[1].address) == made[1].identifier_value
+    phone = CustomerFactory(with_whatsapp=True).phone
+    assert normalize_identifier(IdentifierType.WHATSAPP, phone) == phone
