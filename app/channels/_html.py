@@ -1,0 +1,100 @@
+"""HTML to readable text."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+_DECLARATION = re.compile(r"<!--(?:-?>|.*?(?:--!?>|\Z))|<![^>]*>?", re.DOTALL)
+# HTMLParser looks for the end of every open tag again and again: 100 kB of "<a " would take it 90 seconds.
+_NEVER_CLOSED = re.compile(r"<(?=[^<>]*(?:<|\Z))")
+_SPACES = re.compile(r"[ \t\n\r\f]+")
+_BLANK_LINES = re.compile(r"\n{3,}")
+
+_SKIPPED = frozenset({"script", "style", "title"})
+_LINES = frozenset(
+    {"address", "article", "aside", "body", "center", "dd", "div", "dl", "dt", "fieldset", "figcaption"}
+    | {"figure", "footer", "form", "header", "hr", "li", "main", "nav", "section", "tr"}
+)
+_PARAGRAPHS = frozenset({"blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "ol", "p", "pre", "table", "ul"})
+
+
+def to_text(html: str) -> str:
+    """Text with a line per block; links become ``text (url)``; scripts, styles and comments are dropped."""
+    converter = _Converter()
+    converter.feed(_NEVER_CLOSED.sub("&lt;", _DECLARATION.sub("", html)))
+    converter.close()
+    return converter.text()
+
+
+class _Converter(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self._out: list[str] = []
+        self._newlines = 0
+        self._skipping = False
+        self._pre = 0
+        self._link: tuple[str, int] | None = None
+
+    def text(self) -> str:
+        self._end_link()
+        lines = (line.rstrip() for line in "".join(self._out).replace("\xa0", " ").split("\n"))
+        return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._skipping = tag in _SKIPPED
+        self._break(tag)
+        if tag == "br":
+            self._newlines += 1
+        elif tag == "pre":
+            self._pre += 1
+        elif tag == "li":
+            self.handle_data("- ")
+        elif tag in ("td", "th"):
+            self.handle_data(" ")
+        elif tag == "a":
+            self._end_link()
+            self._link = ("".join((dict(attrs).get("href") or "").split()), len(self._out))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _SKIPPED:
+            self._skipping = False
+        self._break(tag)
+        if tag == "a":
+            self._end_link()
+        elif tag == "pre":
+            self._pre = max(0, self._pre - 1)
+
+    def handle_data(self, data: str) -> None:
+        if self._skipping:
+            return
+        if not self._pre:
+            data = _SPACES.sub(" ", data)
+            if self._newlines or not self._out or self._out[-1].endswith((" ", "\n")):
+                data = data.removeprefix(" ")
+        if not data:
+            return
+        if self._newlines and self._out:
+            self._out.append("\n" * self._newlines)
+        self._newlines = 0
+        self._out.append(data)
+
+    def _break(self, tag: str) -> None:
+        if tag in _PARAGRAPHS:
+            self._newlines = max(self._newlines, 2)
+        elif tag in _LINES:
+            self._newlines = max(self._newlines, 1)
+
+    def _end_link(self) -> None:
+        if self._link is None:
+            return
+        url, start = self._link
+        self._link = None
+        label = "".join(self._out[start:]).strip()
+        if url.lower().startswith(("http://", "https://", "mailto:", "tel:")) and not _same(url, label):
+            self.handle_data(f" ({url})" if label else url)
+
+
+def _same(url: str, label: str) -> bool:
+    address = url.lower()
+    return label.lower().rstrip("/") in (address.rstrip("/"), address.partition(":")[2].strip("/"))

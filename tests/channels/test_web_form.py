@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from app.channels import web_form
+from app.errors import InvalidPayload
+from app.models import Channel, ContentType
+from app.schemas import InboundMessage
+
+FORM = {
+    "submission_id": "wf_1",
+    "name": "Ann Lee",
+    "email": "Ann@Example.com",
+    "phone": "+44 7700 900123",
+    "company": "Lee & Co",
+    "subject": "Invoice",
+    "category": "billing",
+    "message": "Where is it?",
+    "submitted_at": "2026-11-16T09:20:05+01:00",
+}
+
+
+def parsed(**changes: Any) -> InboundMessage:
+    return web_form.parse({key: value for key, value in (FORM | changes).items() if value is not None})
+
+
+def test_a_submission_becomes_a_message():
+    message = parsed()
+
+    assert message.channel is Channel.WEB_FORM
+    assert (message.account, message.provider_message_id) == ("web", "wf_1")
+    assert [(s.type, s.value, s.verified) for s in message.sender] == [
+        ("email", "Ann@Example.com", False),
+        ("phone", "+44 7700 900123", False),
+    ]
+    assert (message.profile.name, message.profile.company) == ("Ann Lee", "Lee & Co")
+    assert (message.content, message.content_type) == ("Where is it?", ContentType.TEXT)
+    assert message.subject == "Invoice"
+    assert message.sent_at == datetime(2026, 11, 16, 8, 20, 5, tzinfo=UTC)
+    assert message.thread_id is None
+    assert message.extra == {"category": "billing"}
+
+
+@pytest.mark.parametrize("blank", [None, "", "  "])
+def test_optional_fields_may_be_blank(blank):
+    optional = ("name", "phone", "company", "subject", "category", "submitted_at")
+    message = parsed(**dict.fromkeys(optional, blank))
+
+    assert [identifier.type for identifier in message.sender] == ["email"]
+    assert (message.profile.name, message.profile.company, message.subject) == (None, None, None)
+    assert (message.sent_at, message.extra) == (None, {})
+
+
+def test_texts_are_made_storable_and_cut_to_their_columns():
+    message = parsed(name="n" * 300, company="A\0\nB", subject="s" * 600, message=" a\0b\ud83d ")
+
+    assert message.profile.name == "n" * 255
+    assert message.profile.company == "A\ufffd B"
+    assert message.subject == "s" * 500
+    assert message.content == "a\ufffdb\ufffd"
+
+
+def test_two_forms_are_two_accounts():
+    assert web_form.parse(FORM, account="contact-page").account == "contact-page"
+    with pytest.raises(InvalidPayload, match=r"^account: "):
+        web_form.parse(FORM, account="")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"submission_id": None}, "submission_id"),
+        ({"submission_id": " "}, "submission_id"),
+        ({"submission_id": 17}, "submission_id"),
+        ({"email": None}, "email"),
+        ({"email": ""}, "email"),
+        ({"email": "ann"}, "email"),
+        ({"email": "@"}, "email"),
+        ({"email": "ann@"}, "email"),
+        ({"email": "ann\0@example.com"}, "email"),
+        ({"email": "ann@example.com\nbob@example.com"}, "email"),
+        ({"email": "a" * 250 + "@example.com"}, "email"),
+        ({"email": ["ann@example.com"]}, "email"),
+        ({"phone": 447700900123}, "phone"),
+        ({"phone": "1" * 256}, "phone"),
+        ({"name": {"first": "Ann"}}, "name"),
+        ({"message": None}, "message"),
+        ({"message": " \n "}, "message"),
+        ({"message": ["Hi"]}, "message"),
+        ({"message": "x" * 1_000_001}, "message"),
+        ({"submitted_at": "yesterday"}, "submitted_at"),
+        ({"submitted_at": "2026-11-16T09:20:05"}, "submitted_at"),
+        ({"submitted_at": "0001-01-01T00:00:00+23:00"}, "submitted_at"),
+        ({"submitted_at": 1794834131}, "submitted_at"),
+        ({"submitted_at": float("nan")}, "submitted_at"),
+    ],
+)
+def test_a_malformed_submission_is_refused_by_its_field(changes, field):
+    with pytest.raises(InvalidPayload) as refused:
+        parsed(**changes)
+
+    assert refused.value.field == field
+    assert "ann" not in str(refused.value)
+
+
+@pytest.mark.parametrize("form", [None, [], "x", 5])
+def test_what_is_no_form_is_refused(form):
+    with pytest.raises(InvalidPayload, match=r"^form: "):
+        web_form.parse(form)
