@@ -11,7 +11,17 @@ from uuid import UUID
 
 
 class CRMError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose. Can be sent to another process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by calling the class again: several take other arguments than their message.
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(cls: type[CRMError], args: tuple[Any, ...]) -> CRMError:
+    error = cls.__new__(cls)
+    error.args = args
+    return error
 
 
 class NotFound(CRMError):
@@ -163,6 +173,29 @@ class EmbeddedUnavailable(DatabaseUnavailable):
 
 class MigrationError(CRMError):
     """The schema could not be brought to the revision that was asked for."""
+
+
+class SchemaDiffers(MigrationError):
+    """The schema is not the one that it should be; ``differences`` names every place, one line each."""
+
+    def __init__(self, problem: str, differences: Collection[str]) -> None:
+        self.differences = tuple(differences)
+        super().__init__("\n".join([problem, *(f"  {difference}" for difference in self.differences)]))
+
+
+class DataLoss(MigrationError):
+    """The downgrade would lose rows, and nobody has allowed it."""
+
+    def __init__(self, tables: Collection[str]) -> None:
+        self.tables = tuple(tables)
+        super().__init__(
+            f"the downgrade would lose rows of {', '.join(self.tables)}; nothing was changed; "
+            "allow it with -x allow-data-loss=true (crm: --allow-data-loss)"
+        )
+
+
+class BackupError(CRMError):
+    """A backup could not be made, proved or restored."""
 
 
 def from_database(error: BaseException) -> CRMError | None:

@@ -37,6 +37,7 @@ SET plan_cache_mode = force_custom_plan
 SET jit = off
 SET hnsw.iterative_scan = relaxed_order
 SET hnsw.max_scan_tuples = 2147483647
+SET hnsw.scan_mem_multiplier = 1000
 SET hnsw.ef_search = 40
 AS $$
 BEGIN
@@ -63,10 +64,8 @@ $$
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute(SEARCH_KNOWLEDGE_BASE)
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute("DROP FUNCTION search_knowledge_base(vector, integer, text, double precision)")

@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION keep_ticket_status()
-RETURNS trigger LANGUAGE plpgsql AS $$
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     old_status text;
 BEGIN
@@ -15,7 +15,7 @@ BEGIN
     IF NEW.status IS NULL OR NOT (
         NEW.status = old_status
         OR ticket_transition_allowed(old_status, NEW.status)
-        OR current_setting('crm.force', true) = 'on'
+        OR COALESCE(current_setting('crm.force', true) = 'on', false)
     ) THEN
         RAISE EXCEPTION 'a ticket cannot go from % to %', old_status, COALESCE(NEW.status, 'NULL')
             USING ERRCODE = 'check_violation', CONSTRAINT = 'tickets_status_transition',

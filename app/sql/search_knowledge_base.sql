@@ -21,6 +21,7 @@ SET plan_cache_mode = force_custom_plan
 SET jit = off
 SET hnsw.iterative_scan = relaxed_order
 SET hnsw.max_scan_tuples = 2147483647
+SET hnsw.scan_mem_multiplier = 1000
 SET hnsw.ef_search = 40
 AS $$
 BEGIN

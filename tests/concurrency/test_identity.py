@@ -1,0 +1,120 @@
+"""However many callers meet one new person at once, there is one customer and nobody sees an error."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.database import transaction
+from app.models import Channel, Customer, CustomerIdentifier
+from app.schemas import Identifier, Resolution
+from app.services import identity
+
+
+def keys(person: int) -> list[Identifier]:
+    return [
+        Identifier(type="email", value=f"Person{person}@example.com"),
+        Identifier(type="phone", value=f"+49151{person:08}"),
+        Identifier(type="whatsapp", value=f"US.{person:014}"),
+    ]
+
+
+# For each person one of these; any two sets that callers use for a person have a key in common.
+SETS = {
+    "same": [(0, 1)],
+    "reversed": [(0, 1), (1, 0)],
+    "overlapping": [(0, 1), (1, 2), (2, 0), (0, 1, 2)],
+}
+
+
+def resolve(session: Session, identifiers: list[Identifier]) -> Resolution:
+    return identity.resolve(session, identifiers, channel=Channel.WEB_FORM)
+
+
+def meet(sessions: sessionmaker[Session], at_once, *, callers: int, people: int, sets: list[str]) -> None:
+    """Every caller resolves every person in the same order, so that all want the same one at one time."""
+    styles = [SETS[sets[person % len(sets)]] for person in range(people)]
+
+    def caller(number: int) -> list[UUID]:
+        found = []
+        for person, style in enumerate(styles):
+            with sessions.begin() as session:
+                chosen = [keys(person)[key] for key in style[number % len(style)]]
+                found.append(resolve(session, chosen).customer_id)
+        return found
+
+    answers = at_once([lambda number=number: caller(number) for number in range(callers)])
+    assert all(answer == answers[0] for answer in answers)
+    assert len(set(answers[0])) == people
+    with sessions() as session:
+        assert session.scalar(select(func.count()).select_from(Customer)) == people
+        used = sum(len({key for chosen in style for key in chosen}) for style in styles)
+        assert session.scalar(select(func.count()).select_from(CustomerIdentifier)) == used
+
+
+def test_sixteen_callers_on_forty_new_people_make_one_customer_each(sessions, at_once):
+    meet(sessions, at_once, callers=16, people=40, sets=list(SETS))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("sets", SETS)
+def test_thirty_two_callers_on_two_hundred_people_make_one_customer_each(sessions, at_once, sets):
+    meet(sessions, at_once, callers=32, people=200, sets=[sets])
+
+
+def test_transactions_that_meet_several_people_in_any_order_all_succeed(sessions, at_once):
+    def work(session: Session, people: list[int]) -> list[UUID]:
+        return [resolve(session, keys(person)[:2]).customer_id for person in people]
+
+    orders = [[0, 1, 2], [2, 1, 0]]
+    # Deadlocks are part of the plan here: the losers run again.
+    answers = at_once(
+        [lambda order=order: transaction(sessions, work, order, retries=10) for order in orders]
+    )
+    found = [dict(zip(order, answer, strict=True)) for order, answer in zip(orders, answers, strict=True)]
+    assert all(answer == found[0] for answer in found)
+    assert len(set(found[0].values())) == 3
+
+
+def test_a_backend_that_takes_no_lock_of_ours_makes_no_second_customer(sessions, until_it_waits):
+    with sessions() as raw:
+        insert = text("INSERT INTO customers (email) VALUES ('person1@example.com') RETURNING id")
+        raw_id = raw.scalar(insert)
+
+        def resolve_it() -> Resolution:
+            with sessions.begin() as session:
+                return resolve(session, keys(1)[:1])
+
+        resolver = until_it_waits(resolve_it)
+        raw.commit()
+        assert resolver.result(30).customer_id == raw_id
+    with sessions() as session:
+        assert list(session.scalars(select(CustomerIdentifier.customer_id))) == [raw_id]
+
+
+def test_a_caller_that_waited_for_a_rollback_makes_the_customer_itself(sessions, until_it_waits):
+    with sessions() as first:
+        given_up = resolve(first, keys(1))
+
+        def resolve_it() -> Resolution:
+            with sessions.begin() as session:
+                return resolve(session, keys(1))
+
+        second = until_it_waits(resolve_it)
+        first.rollback()
+        made = second.result(30)
+    assert (made.outcome, made.customer_id != given_up.customer_id) == ("created", True)
+
+
+def test_known_senders_take_no_lock(sessions):
+    with sessions.begin() as session:
+        resolve(session, keys(1))
+    with sessions() as one, sessions() as other:
+        resolve(one, keys(1))
+        other.execute(text("SET LOCAL lock_timeout = '1s'"))
+        resolve(other, keys(1))
+        held = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+        assert (one.scalar(held), other.scalar(held)) == (0, 0)

@@ -1,0 +1,289 @@
+"""Engines, sessions, and the one place that commits, against a real server with real conflicts."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, Engine, event, func, insert, make_url, select, text, update
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.database import make_async_engine, make_engine, make_session_factory, normalize_url, transaction
+from app.errors import DuplicateValue, IllegalTransition, InvalidValue
+from app.models import Channel, Customer, Ticket, TicketCategory, TicketStatus
+from app.services import tickets
+from app.testing import Databases, QueryRecorder
+
+WAIT = 20
+
+
+@pytest.fixture(scope="module")
+def engine(crm_databases: Databases) -> Iterator[Engine]:
+    """An engine on a database where these tests commit, each to rows of its own."""
+    url = crm_databases.clone()
+    engine = make_engine(url)
+    yield engine
+    engine.dispose()
+    crm_databases.drop(url)
+
+
+@pytest.fixture
+def sessions(engine: Engine) -> sessionmaker[Session]:
+    return make_session_factory(engine)
+
+
+@pytest.fixture
+def people(sessions: sessionmaker[Session]) -> list[str]:
+    emails = [f"{uuid4()}@example.com" for _ in range(2)]
+    with sessions.begin() as session:
+        session.add_all([Customer(email=email, name="") for email in emails])
+    return emails
+
+
+def rename(session: Session, email: str, name: str) -> None:
+    session.execute(update(Customer).where(Customer.email == email).values(name=name))
+
+
+def names(sessions: sessionmaker[Session], people: list[str]) -> list[str | None]:
+    with sessions() as session:
+        found = session.execute(select(Customer.email, Customer.name).where(Customer.email.in_(people)))
+        by_email = {row.email: row.name for row in found}
+    return [by_email[email] for email in people]
+
+
+def in_threads(*works: Callable[[], object]) -> list[object]:
+    with ThreadPoolExecutor(len(works)) as pool:
+        return [future.result(WAIT) for future in [pool.submit(work) for work in works]]
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_the_three_spellings_of_a_url_are_one(scheme):
+    url = normalize_url(f"{scheme}://ann:p%25w%40@host:5433/crm?sslmode=require")
+    assert url.drivername == "postgresql+psycopg"
+    assert (url.username, url.password, url.host, url.port) == ("ann", "p%w@", "host", 5433)
+    assert (url.database, dict(url.query)) == ("crm", {"sslmode": "require"})
+    assert normalize_url(url) == normalize_url(make_url(url).set(drivername=scheme)) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "secret",
+        "secret@host/db",
+        "postgresql://user:secret@host:port/db",
+        "postgresql+asyncpg://user:secret@host/db",
+        "postgresql+psycopg2://user:secret@host/db",
+        "mysql://user:secret@host/db",
+        "sqlite:///secret",
+        "POSTGRESQL://user:secret@host/db",
+    ],
+)
+def test_any_other_url_is_refused_without_being_repeated(url):
+    with pytest.raises(InvalidValue, match=r"^DATABASE_URL: ") as caught:
+        make_engine(url)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_errors_of_an_engine_do_not_show_bound_values(session):
+    with pytest.raises(DBAPIError) as caught:
+        session.execute(text("SELECT CAST(:value AS int)"), {"value": "8hidden8"})
+    assert "parameters hidden" in str(caught.value)
+
+
+def test_a_connection_names_its_application_unless_the_caller_does(crm_database_url):
+    for options, name in (({}, "crm"), ({"connect_args": {"application_name": "desk"}}, "desk")):
+        engine = make_engine(crm_database_url, **options)
+        with engine.connect() as connection:
+            assert connection.scalar(text("SHOW application_name")) == name
+        engine.dispose()
+
+
+def test_json_without_a_spelling_is_refused_before_it_is_sent(session):
+    session.add(Customer(email="nan@example.com", extra={"score": float("nan")}))
+    with pytest.raises(ValueError, match="JSON compliant"):
+        session.flush()
+
+
+def test_a_connection_that_died_in_the_pool_is_replaced(engine):
+    with engine.connect() as connection:
+        pid = connection.scalar(text("SELECT pg_backend_pid()"))
+    with psycopg.connect(engine.url.set(drivername="postgresql").render_as_string(False)) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT pg_backend_pid()")) != pid
+
+
+def test_objects_stay_readable_after_the_commit(sessions, people):
+    with sessions.begin() as session:
+        customer = session.scalars(select(Customer).where(Customer.email == people[0])).one()
+    assert customer.email == people[0]
+
+
+def test_a_transaction_commits_once_and_returns_what_the_work_does(engine, sessions, people):
+    commits = []
+
+    @event.listens_for(engine, "commit")
+    def count(connection: Connection) -> None:
+        commits.append(connection)
+
+    def work(session: Session, email: str, *, name: str) -> str:
+        rename(session, email, name)
+        return name
+
+    assert transaction(sessions, work, people[0], name="Ann") == "Ann"
+    assert len(commits) == 1
+    event.remove(engine, "commit", count)
+    assert names(sessions, people) == ["Ann", ""]
+
+
+@pytest.mark.parametrize("error", [RuntimeError(), KeyboardInterrupt(), IllegalTransition("open", "closed")])
+def test_any_error_of_the_work_rolls_back_and_is_raised_as_it_is(sessions, people, error):
+    calls = []
+
+    def work(session: Session) -> None:
+        calls.append(1)
+        rename(session, people[0], "Ann")
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        transaction(sessions, work)
+    assert caught.value is error
+    assert (len(calls), names(sessions, people)) == (1, ["", ""])
+
+
+def test_a_broken_constraint_is_not_tried_again_and_raised_as_what_it_means(sessions, people):
+    calls = []
+
+    def work(session: Session) -> None:
+        calls.append(1)
+        session.execute(insert(Customer).values(email=people[0]))
+
+    with pytest.raises(DuplicateValue, match="customers_email_key") as caught:
+        transaction(sessions, work)
+    assert len(calls) == 1
+    # The database's own text repeats the row.
+    assert caught.value.__suppress_context__
+    assert caught.value.__cause__ is None
+
+
+def test_the_work_runs_again_after_a_deadlock(sessions, people):
+    barrier, calls = threading.Barrier(2), []
+
+    def work(session: Session, first: str, second: str, name: str) -> None:
+        calls.append(name)
+        rename(session, first, name)
+        if len(calls) <= 2:
+            barrier.wait(WAIT)
+        rename(session, second, name)
+
+    in_threads(
+        lambda: transaction(sessions, work, people[0], people[1], "one"),
+        lambda: transaction(sessions, work, people[1], people[0], "two"),
+    )
+    assert len(calls) == 3
+    # The one that was run again was the last.
+    assert names(sessions, people) == [calls[2]] * 2
+
+
+def test_the_work_runs_again_after_a_serialization_failure(engine, sessions, people):
+    serial = make_session_factory(engine.execution_options(isolation_level="SERIALIZABLE"))
+    barrier, calls = threading.Barrier(2), []
+
+    def count_up(session: Session) -> None:
+        calls.append(1)
+        name = session.scalar(select(Customer.name).where(Customer.email == people[0]))
+        if len(calls) <= 2:
+            barrier.wait(WAIT)
+        rename(session, people[0], f"{name}+")
+
+    in_threads(lambda: transaction(serial, count_up), lambda: transaction(serial, count_up))
+    assert (len(calls), names(sessions, people)) == (3, ["++", ""])
+
+
+def test_an_error_that_is_no_rule_of_the_database_is_raised_as_it_is(sessions):
+    with pytest.raises(DBAPIError, match="division by zero"):
+        transaction(sessions, lambda session: session.execute(text("SELECT 1 / 0")))
+
+
+@pytest.mark.parametrize("freed", [True, False])
+def test_the_work_runs_again_after_a_lock_timeout_as_often_as_asked(sessions, people, freed):
+    holder, calls = sessions(), []
+    rename(holder, people[0], "held")
+
+    def work(session: Session) -> None:
+        calls.append(1)
+        if freed and len(calls) == 2:
+            holder.rollback()
+        session.execute(text("SET LOCAL lock_timeout = '30ms'"))
+        rename(session, people[0], "Ann")
+
+    if freed:
+        transaction(sessions, work)
+        assert (len(calls), names(sessions, people)) == (2, ["Ann", ""])
+    else:
+        with pytest.raises(OperationalError) as caught:
+            transaction(sessions, work, retries=2)
+        assert (len(calls), caught.value.orig.sqlstate) == (3, "55P03")
+    holder.close()
+
+
+def test_a_lost_connection_is_not_tried_again(engine, sessions):
+    calls = []
+
+    def work(session: Session) -> None:
+        calls.append(1)
+        pid = session.scalar(select(func.pg_backend_pid()))
+        with engine.connect() as other:
+            other.execute(select(func.pg_terminate_backend(pid, 5000)))
+        session.execute(select(1))
+
+    with pytest.raises(OperationalError):
+        transaction(sessions, work)
+    assert len(calls) == 1
+
+
+def test_services_run_in_an_async_session(engine):
+    async def story() -> tuple[Ticket, int]:
+        there = make_async_engine(engine.url)
+        try:
+            async with AsyncSession(there, expire_on_commit=False) as session, session.begin():
+                customer = Customer(email="async@example.com")
+                session.add(customer)
+                await session.flush()
+                opened = await session.run_sync(
+                    tickets.open_ticket,
+                    customer_id=customer.id,
+                    subject="Cannot sign in",
+                    category=TicketCategory.ACCOUNT_ACCESS,
+                    source_channel=Channel.EMAIL,
+                    actor="human:7",
+                )
+                with QueryRecorder(there) as recorder:
+                    ticket = await session.run_sync(
+                        tickets.change_status, opened.id, TicketStatus.RESOLVED, actor="human:7"
+                    )
+                with pytest.raises(IllegalTransition):
+                    await session.run_sync(
+                        tickets.change_status, opened.id, TicketStatus.WAITING, actor="human:7"
+                    )
+                return ticket, recorder.count
+        finally:
+            await there.dispose()
+
+    ticket, statements = asyncio.run(story())
+    with Session(engine) as session:
+        history = tickets.status_history(session, ticket.id)
+    assert [(entry.new_status, entry.changed_by) for entry in history] == [
+        (TicketStatus.OPEN, "human:7"),
+        (TicketStatus.RESOLVED, "human:7"),
+    ]
+    assert (ticket.status, statements) == (TicketStatus.RESOLVED, 2)

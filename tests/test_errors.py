@@ -1,0 +1,167 @@
+"""Every error has a family that callers can catch by its meaning, and a message without personal data."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from app import errors
+from app.errors import (
+    AppendOnly,
+    BrokenReference,
+    Conflict,
+    CRMError,
+    DuplicateValue,
+    IllegalTransition,
+    Invalid,
+    InvalidPayload,
+    InvalidValue,
+    NotFound,
+    StaleStatus,
+    Unavailable,
+    from_database,
+)
+from app.models import TRANSITIONS, TicketStatus
+from app.schemas import Identifier
+from app.services import identity, tickets
+from app.testing import CustomerFactory, TicketFactory
+
+ALL = [error for _, error in inspect.getmembers(errors, inspect.isclass) if issubclass(error, CRMError)]
+FAMILIES = [error for error in ALL if CRMError in error.__bases__]
+CONCRETE = [error for error in ALL if error is not CRMError and error not in FAMILIES]
+SOME_ID = UUID("0190f5fe-7c00-7a00-8000-000000000001")
+
+
+@pytest.mark.parametrize("error", ALL)
+def test_every_error_says_what_it_means(error):
+    assert vars(error)["__doc__"]
+
+
+@pytest.mark.parametrize("error", CONCRETE)
+def test_every_concrete_error_belongs_to_one_family(error):
+    assert {NotFound, Conflict, Invalid, Unavailable} <= set(FAMILIES)
+    assert sum(issubclass(error, family) for family in FAMILIES) == 1
+
+
+@pytest.mark.parametrize("error", [e for e in CONCRETE if issubclass(e, NotFound)])
+def test_what_is_missing_is_named_by_its_id(error):
+    assert str(SOME_ID) in str(error(SOME_ID))
+
+
+def test_an_illegal_transition_names_the_legal_ones():
+    error = IllegalTransition("resolved", "waiting", sorted(TRANSITIONS[TicketStatus.RESOLVED]))
+    assert (
+        str(error) == "a ticket cannot go from resolved to waiting; from resolved it may go to closed, open"
+    )
+    assert (error.old_status, error.new_status, error.legal) == ("resolved", "waiting", ("closed", "open"))
+    assert str(IllegalTransition("gone", "open")).endswith("it may go to nothing")
+
+
+def test_a_stale_status_tells_both():
+    error = StaleStatus(SOME_ID, "waiting", "resolved")
+    assert (error.expected, error.actual) == ("waiting", "resolved")
+    assert str(error) == f"ticket {SOME_ID} was expected to be waiting and is resolved"
+
+
+def test_a_bad_value_names_its_field():
+    error = InvalidPayload("From", "is missing")
+    assert isinstance(error, InvalidValue)
+    assert (error.field, str(error)) == ("From", "From: is missing")
+
+
+def test_services_raise_the_family_that_the_situation_has(session):
+    ticket = TicketFactory(status=TicketStatus.RESOLVED)
+    for family, ask in (
+        (NotFound, lambda: tickets.get_ticket(session, uuid4())),
+        (Conflict, lambda: tickets.change_status(session, ticket.id, TicketStatus.WAITING, actor="human:7")),
+        (Invalid, lambda: tickets.change_status(session, ticket.id, "gone", actor="human:7")),
+    ):
+        with pytest.raises(family):
+            ask()
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        Identifier(type="email", value="ada.lovelace@@example.com"),
+        Identifier(type="email", value=f"{'ada.lovelace' * 30}@example.com"),
+        Identifier(type="phone", value="ada.lovelace"),
+        Identifier(type="whatsapp", value="+49 ada.lovelace"),
+    ],
+)
+def test_a_message_repeats_no_personal_data(session, identifier):
+    with pytest.raises(InvalidValue) as caught:
+        identity.find_customer(session, identifier)
+    shown = str(caught.value) + repr(caught.value)
+    assert "lovelace" not in shown
+    # Nor does a traceback that shows where the error came from.
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_the_database_names_the_broken_rule_for_those_who_write_raw_sql(session):
+    ticket = TicketFactory(status=TicketStatus.RESOLVED)
+    with pytest.raises(IntegrityError) as caught, session.begin_nested():
+        session.execute(text("UPDATE tickets SET status = 'waiting' WHERE id = :id"), {"id": ticket.id})
+    diagnosis = caught.value.orig.diag
+    assert (diagnosis.sqlstate, diagnosis.constraint_name) == ("23514", "tickets_status_transition")
+    assert (diagnosis.table_name, diagnosis.schema_name) == ("tickets", "public")
+    assert diagnosis.message_primary == "a ticket cannot go from resolved to waiting"
+
+
+REFUSED = {
+    "taken": ("INSERT INTO customers (email) VALUES (:secret)", DuplicateValue, "customers_email_key"),
+    "no customer": (
+        "INSERT INTO conversations (customer_id, channel) VALUES (gen_random_uuid(), 'email')",
+        BrokenReference,
+        "conversations_customer_id_fkey",
+    ),
+    "still needed": ("DELETE FROM tickets", BrokenReference, "ticket_status_changes_ticket_id_fkey"),
+    "audit": ("DELETE FROM ticket_status_changes", AppendOnly, "ticket_status_changes_append_only"),
+    "transition": ("UPDATE tickets SET status = 'waiting'", Conflict, "state machine"),
+    "code": ("UPDATE customers SET plan = :secret", InvalidValue, "customers_plan_check"),
+    "null": ("UPDATE customers SET email = NULL", InvalidValue, "email"),
+    "long": ("UPDATE customers SET name = repeat(:secret, 100)", InvalidValue, "text"),
+}
+
+
+@pytest.mark.parametrize(("statement", "expected", "rule"), REFUSED.values(), ids=REFUSED)
+def test_a_refusal_by_the_database_has_a_meaning_and_no_row_in_its_message(
+    session, statement, expected, rule
+):
+    secret = "ada.lovelace@example.com"
+    TicketFactory(customer=CustomerFactory(email=secret), status=TicketStatus.RESOLVED)
+    with pytest.raises(DBAPIError) as caught, session.begin_nested():
+        session.execute(text(statement), {"secret": secret})
+    for error in (caught.value, caught.value.orig):
+        meaning = from_database(error)
+        assert type(meaning) is expected
+        assert rule in str(meaning)
+        assert "lovelace" not in str(meaning)
+
+
+def test_an_error_that_is_no_rule_of_the_database_has_no_meaning(session):
+    with pytest.raises(DBAPIError) as caught, session.begin_nested():
+        session.execute(text("SELECT 1 / 0"))
+    for error in (caught.value, caught.value.orig, RuntimeError(), InvalidValue("a", "b")):
+        assert from_database(error) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.IllegalTransition("open", "closed", ["processing"]),
+        errors.InvalidValue("subject", "must not be empty"),
+        errors.TicketNotFound("TKT-0042"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_survives_the_way_to_another_process(error):
+    copy = pickle.loads(pickle.dumps(error))
+
+    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
