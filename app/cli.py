@@ -21,7 +21,8 @@ def main() -> None:
             # A terminal that cannot show a customer's emoji is no reason to fail.
             stream.reconfigure(errors="replace")
     try:
-        from ._commands import crm  # noqa: PLC0415 - its packages are an extra
+        from . import _customers  # noqa: F401, PLC0415 - its packages are an extra; it adds its commands
+        from ._commands import crm  # noqa: PLC0415
 
         crm(prog_name="crm")
     except ModuleNotFoundError as error:

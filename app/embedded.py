@@ -76,7 +76,7 @@ def start(
         EmbeddedUnavailable: the server cannot run here, or did not start in time.
     """
     deadline = time.monotonic() + timeout
-    install = _installed_programs(major)
+    install = installed_programs(major)
     directory = directory or default_directory()
     with _guard, _explained(directory):
         server = _place(directory.expanduser().resolve(), install, major, durable, deadline)
@@ -139,7 +139,7 @@ def _explained(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def _installed_programs(major: int) -> Path:
+def installed_programs(major: int) -> Path:
     if sys.platform == "win32":
         raise EmbeddedUnavailable("the embedded server does not run on Windows; set DATABASE_URL")
     if major not in _PROGRAMS:

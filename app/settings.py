@@ -35,6 +35,15 @@ class Settings(BaseSettings):
     """Alembic's version table; rename it in a database that holds another project's history."""
     migration_wait: float = Field(default=300, gt=0)
     """Seconds to wait for another migration job before giving up."""
+    migration_lock_timeout: float = Field(default=5, gt=0)
+    """Seconds that a step waits for a table, which is how long it can hold up those who come after it."""
+    migration_lock_retries: int = Field(default=10, ge=0)
+    """How often a step that did not get its locks is tried again, after a pause as long as the timeout."""
+    migration_statement_timeout: float = Field(default=0, ge=0)
+    """Seconds that one statement of a migration may take; 0 is without limit, for builds of large indexes."""
+
+    pg_bin: Path | None = None
+    """Folder with pg_dump and pg_restore for backups; by default the embedded server's, else from PATH."""
 
     default_region: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
     """ISO 3166 region for phone numbers written without a country code."""

@@ -13,6 +13,9 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+# A downgrade takes back the rows of this table that the upgrade made.
+SEEDS = "channel_configs"
+
 ROWS = r"""
 ('email', TRUE, 500, 'formal',
  E'Hi {{customer_name}},\n\n{{response_body}}\n\nBest regards,\nTechCorp Support Team\n'
@@ -30,12 +33,10 @@ COLUMNS = "channel, is_enabled, max_response_length, tone, response_template, ap
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute(f"INSERT INTO channel_configs ({COLUMNS}) VALUES {ROWS} ON CONFLICT (channel) DO NOTHING")
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute(f"""
         DELETE FROM channel_configs
         WHERE metadata = '{{}}' AND EXISTS (

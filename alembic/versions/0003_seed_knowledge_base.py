@@ -21,6 +21,9 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+# A downgrade takes back the rows of this table that the upgrade made.
+SEEDS = "knowledge_base"
+
 SOURCE = "product-docs"
 
 KNOWLEDGE_BASE = sa.table(
@@ -355,13 +358,11 @@ data alone. Affected customers are told of a data breach within 72 hours.
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
     rows = [{**_inline(section), "source": op.inline_literal(SOURCE)} for section in sections()]
     op.execute(postgresql.insert(KNOWLEDGE_BASE).values(rows).on_conflict_do_nothing(index_elements=["id"]))
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
     seeded = [sa.tuple_(*_inline(section).values()) for section in sections()]
     columns = KNOWLEDGE_BASE.c
     op.execute(

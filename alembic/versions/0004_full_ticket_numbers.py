@@ -37,10 +37,8 @@ $$ LANGUAGE plpgsql
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute(FUNCTION)
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute(FUNCTION_OF_0001)

@@ -15,11 +15,13 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
+# Rows that a downgrade loses: table and condition.
+LOSES = {"inbound_receipts": "true", "conversation_routes": "true"}
+
 CHANNELS = "'email', 'whatsapp', 'web_form'"
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute(f"""
         CREATE TABLE conversation_routes (
             conversation_id   uuid PRIMARY KEY REFERENCES conversations(id) ON DELETE CASCADE,
@@ -55,6 +57,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute("DROP TABLE inbound_receipts")
     op.execute("DROP TABLE conversation_routes")

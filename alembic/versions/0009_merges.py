@@ -19,6 +19,9 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
+# Rows that a downgrade loses: table and condition.
+LOSES = {"identity_events": "true", "customer_merges": "true", "customer_redirects": "true"}
+
 TABLES = [
     """
     CREATE TABLE identity_events (
@@ -170,13 +173,11 @@ $$ LANGUAGE plpgsql
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
     for statement in [*TABLES, *FUNCTIONS_AND_TRIGGERS]:
         op.execute(statement)
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
     for table in CHILD_TABLES:
         op.execute(f"DROP TRIGGER trg_{table}_follow_redirect ON {table}")
     op.execute("DROP FUNCTION follow_customer_redirect()")

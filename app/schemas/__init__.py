@@ -1,5 +1,7 @@
 """What services take and return. Everything public is importable from here."""
 
+from .backfill import Fate, NormalizationReport, Uncanonical
+from .duplicates import DuplicateCandidate, Evidence, Signal
 from .identity import Assurance, CustomerProfile, Identifier, IdentityPolicy, Outcome, Resolution
 from .knowledge import KnowledgeHit
 from .merging import MergePlan, UnmergeReport
@@ -13,6 +15,9 @@ __all__ = [
     "ChannelMetrics",
     "Cursor",
     "CustomerProfile",
+    "DuplicateCandidate",
+    "Evidence",
+    "Fate",
     "HistoryEntry",
     "Identifier",
     "IdentityPolicy",
@@ -20,9 +25,12 @@ __all__ = [
     "Ingested",
     "KnowledgeHit",
     "MergePlan",
+    "NormalizationReport",
     "OutboundMessage",
     "Outcome",
     "Page",
     "Resolution",
+    "Signal",
+    "Uncanonical",
     "UnmergeReport",
 ]

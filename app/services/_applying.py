@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Update, func, insert, update
+from sqlalchemy import ColumnElement, Update, case, func, insert, update
 from sqlalchemy.orm import Session
 
 from ..models import (
@@ -56,7 +56,7 @@ def apply(session: Session, call: Call, decision: Decision, to_fill: dict[str, s
     if rows:
         session.execute(insert(CustomerIdentifier).values(rows))
     if to_fill:
-        session.execute(update(Customer).where(Customer.id == customer_id).values(to_fill))
+        session.execute(update(Customer).where(Customer.id == customer_id).values(_if_blank(to_fill)))
     events += _conflicts(customer_id, decision.unreported)
     if events:
         session.execute(insert(IdentityEvent).values(events))
@@ -127,6 +127,17 @@ def identifier_row(customer_id: UUID, identifier: Identifier, channel: Channel) 
         "identifier_value": identifier.value,
         "channel": channel,
         "verified": identifier.verified,
+    }
+
+
+def _if_blank(to_fill: dict[str, str]) -> dict[str, ColumnElement[str]]:
+    """Somebody may have filled a blank since it was seen."""
+    placeholder = Customer.email.endswith(f"@{PLACEHOLDER_DOMAIN}")
+    return {
+        name: case((placeholder, value), else_=Customer.email)
+        if name == "email"
+        else func.coalesce(Customer.__table__.c[name], value)
+        for name, value in to_fill.items()
     }
 
 

@@ -1,12 +1,16 @@
-"""Profiles in a merge: what the survivor takes over, and how it is given back."""
+"""Profiles in a merge: what the survivor takes over, and how it is given back.
+
+``metadata`` is copied and cut inside the database: on the way through Python its numbers could change.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Table, func, or_, select, text, update
+from sqlalchemy import ARRAY, RowMapping, Table, Text, bindparam, text, update
 from sqlalchemy.orm import Session
 
 from ..models import Customer, CustomerMerge
@@ -14,9 +18,54 @@ from ..normalization import PLACEHOLDER_DOMAIN
 
 FIELDS = ("email", "name", "phone", "company", "plan", "metadata")
 
+Given = dict[str, list[Any]]
+"""What a profile got: field -> [before, after]; for ``metadata`` ``after`` has the new keys only."""
 
-def fills(survivor: RowMapping, absorbed: RowMapping) -> dict[str, list[Any]]:
-    """Blank fields of the survivor that the absorbed customer can fill: field -> [before, after]."""
+_SUM_OF_METADATA = """(
+    SELECT (absorbed -> 'metadata') || COALESCE(customers.metadata, '{}')
+    FROM customer_merges WHERE id = :merge_id
+)"""
+
+_CUT_IMAGE = text("""
+    UPDATE customer_merges
+    SET filled = CAST(:filled AS jsonb),
+        absorbed = absorbed || CASE
+            WHEN :keys = '{}' THEN '{}'
+            ELSE jsonb_build_object('metadata', (absorbed -> 'metadata') - :keys)
+        END || CAST(:values AS jsonb)
+    WHERE id = :merge_id
+""").bindparams(bindparam("keys", type_=ARRAY(Text)))
+
+# Whichever merge is undone last finds nothing left and puts the NULL back.
+_HAND_ON_NULL = text("""
+    UPDATE customer_merges SET filled = jsonb_set(filled, '{metadata,0}', 'null')
+    WHERE id = (
+        SELECT id FROM customer_merges
+        WHERE survivor_id = :customer_id AND id <> :merge_id AND undone_at IS NULL
+            AND filled -> 'metadata' IS NOT NULL
+        ORDER BY seq LIMIT 1
+    )
+""")
+
+_TAKEN = text("""
+    SELECT EXISTS (
+        SELECT FROM customers
+        WHERE lower(email) = lower(:email) AND (email = :email OR created_at > :merged_at)
+    )
+""")
+
+_RESTORE = text("""
+    INSERT INTO customers
+    SELECT row.*
+    FROM customer_merges AS done,
+        jsonb_populate_record(NULL::customers, done.absorbed || jsonb_build_object('email', :email)) AS row
+    WHERE done.id = :merge_id
+    ON CONFLICT (email) DO NOTHING RETURNING id
+""").bindparams(bindparam("email", type_=Text))
+
+
+def fills(survivor: RowMapping, absorbed: RowMapping) -> Given:
+    """Blank fields of the survivor that the absorbed customer can fill; ``metadata`` key by key."""
     ours, theirs = survivor["profile"], absorbed["profile"]
     filled = {
         field: [None, theirs[field]]
@@ -25,75 +74,122 @@ def fills(survivor: RowMapping, absorbed: RowMapping) -> dict[str, list[Any]]:
     }
     if _is_placeholder(ours["email"]) and not _is_placeholder(theirs["email"]):
         filled["email"] = [ours["email"], theirs["email"]]
-    if isinstance(theirs["metadata"], dict) and isinstance(ours["metadata"] or {}, dict):
-        both = {**theirs["metadata"], **(ours["metadata"] or {})}
-        if both != (ours["metadata"] or {}):
-            filled["metadata"] = [ours["metadata"], both]
+    our_metadata = {} if ours["metadata"] is None else ours["metadata"]
+    if isinstance(theirs["metadata"], dict) and isinstance(our_metadata, dict):
+        keys = sorted(theirs["metadata"].keys() - our_metadata.keys())
+        if keys:
+            filled["metadata"] = [None if ours["metadata"] is None else {}, keys]
     return filled
+
+
+def fill(session: Session, merge_id: UUID, survivor_id: UUID, filled: Given) -> None:
+    """Write what ``fills`` found into the survivor's row."""
+    values = {field: after for field, (_, after) in filled.items()}
+    if "metadata" in values:
+        values["metadata"] = text(_SUM_OF_METADATA).bindparams(merge_id=merge_id)
+    _set_profile(session, survivor_id, values)
+
+
+def take_back(
+    session: Session, done: CustomerMerge, later: Sequence[CustomerMerge], living_id: UUID
+) -> list[str]:
+    """Blank what the merge filled, also where later merges took it; returns the fields changed since.
+
+    A later merge that absorbed the survivor has the values in its before-image, and may have passed them on.
+    """
+    given, changed = _given(done), []
+    for merge in later:
+        values, keys, edited = _cut(merge.absorbed, given)
+        _keep_null(session, done, merge.absorbed_id, given, values)
+        given, kept = _passed_on(merge, given)
+        parameters = {"filled": json.dumps(kept), "values": json.dumps(values), "keys": keys}
+        session.execute(_CUT_IMAGE, parameters | {"merge_id": merge.id})
+        changed += edited
+    profile = session.execute(
+        text("SELECT to_jsonb(customers) FROM customers WHERE id = :id"), {"id": living_id}
+    ).scalar_one()
+    values, keys, edited = _cut(profile, given)
+    _keep_null(session, done, living_id, given, values)
+    if keys and "metadata" not in values:
+        values["metadata"] = text("metadata - :keys").bindparams(bindparam("keys", keys, ARRAY(Text)))
+    if values:
+        _set_profile(session, living_id, values)
+    return changed + edited
+
+
+def restore(session: Session, done: CustomerMerge) -> list[str]:
+    """Put the absorbed customer's row back as it was; its address only if nobody took it meanwhile."""
+    email = done.absorbed["email"]
+    parameters = {"merge_id": done.id, "email": email, "merged_at": done.merged_at}
+    if not session.scalar(_TAKEN, parameters) and session.scalar(_RESTORE, parameters):
+        return []
+    session.execute(_RESTORE, parameters | {"email": f"{done.absorbed_id}@{PLACEHOLDER_DOMAIN}"})
+    return ["email"]
 
 
 def _is_placeholder(email: str) -> bool:
     return email.endswith(f"@{PLACEHOLDER_DOMAIN}")
 
 
-def set_profile(session: Session, customer_id: UUID, fields: dict[str, Any]) -> None:
+def _set_profile(session: Session, customer_id: UUID, values: Mapping[str, Any]) -> None:
     """By column name: the attribute of ``metadata`` has another one."""
     customers = Customer.__table__
     assert isinstance(customers, Table)
-    session.execute(update(customers).where(customers.c.id == customer_id).values(fields))
+    session.execute(update(customers).where(customers.c.id == customer_id).values(values))
 
 
-def take_back(session: Session, done: CustomerMerge, living_id: UUID) -> tuple[str, ...]:
-    """Restore the absorbed customer's row and blank what the merge filled; returns what stays undecided.
+def _given(done: CustomerMerge) -> Given:
+    """What the merge filled, with the values of metadata's keys."""
+    given: Given = {field: pair for field, pair in done.filled.items() if field in FIELDS}
+    if "metadata" in given:
+        before, keys = given["metadata"]
+        given["metadata"] = [before, {key: done.absorbed["metadata"][key] for key in keys}]
+    return given
 
-    Where the survivor was absorbed since, its before-image gives the values back too.
-    """
-    undecided = []
-    image = dict(done.absorbed)
-    profile = session.execute(
-        text("SELECT to_jsonb(customers) FROM customers WHERE id = :id"), {"id": living_id}
-    ).scalar_one()
-    reset = {}
-    later = session.scalars(
-        select(CustomerMerge)
-        .where(CustomerMerge.seq > done.seq, CustomerMerge.undone_at.is_(None))
-        .where(or_(CustomerMerge.absorbed_id == done.survivor_id, CustomerMerge.survivor_id == living_id))
-        .with_for_update()
-    ).all()
-    for field, (before, after) in done.filled.items():
-        for merge_ in later:
-            if merge_.absorbed_id == done.survivor_id and merge_.absorbed.get(field) == after:
-                merge_.absorbed = {**merge_.absorbed, field: before}
-        if profile[field] != after:
-            # The survivor's own field was changed by somebody; another customer's never had the value.
-            if living_id == done.survivor_id and profile[field] != before:
-                undecided.append(field)
+
+def _cut(profile: Mapping[str, Any], given: Given) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Columns to set back, keys of metadata to remove, and the fields that somebody has changed."""
+    values, keys, changed = {}, [], []
+    for field, (before, after) in given.items():
+        now = profile[field]
+        if field != "metadata":
+            if now == after:
+                values[field] = before
+            elif now != before:
+                changed.append(field)
             continue
-        if living_id == done.survivor_id:
-            reset[field] = before
-            continue
-        passed_on = next(
-            (
-                m
-                for m in later
-                if m.survivor_id == living_id and m.filled.get(field, [None, None])[1] == after
-            ),
-            None,
-        )
-        if passed_on is not None:
-            reset[field] = passed_on.filled[field][0]
-            passed_on.filled = {name: pair for name, pair in passed_on.filled.items() if name != field}
-    session.flush()
-    if reset:
-        set_profile(session, living_id, reset)
-    taken = session.scalar(
-        select(Customer.id).where(func.lower(Customer.email) == image["email"].lower()).limit(1)
-    )
-    if taken is not None:
-        image["email"] = f"{done.absorbed_id}@{PLACEHOLDER_DOMAIN}"
-        undecided.append("email")
-    session.execute(
-        text("INSERT INTO customers SELECT * FROM jsonb_populate_record(NULL::customers, :image)"),
-        {"image": json.dumps(image)},
-    )
-    return tuple(dict.fromkeys(undecided))
+        present = now if isinstance(now, dict) else {}
+        keys = [key for key, value in after.items() if key in present and present[key] == value]
+        if any(key in present and key not in keys for key in after):
+            changed.append(field)
+        if before is None and len(keys) == len(present):
+            values[field] = None
+    return values, keys, changed
+
+
+def _keep_null(
+    session: Session, done: CustomerMerge, customer_id: UUID, given: Given, values: Mapping[str, Any]
+) -> None:
+    """Metadata that was NULL, and is not empty yet without what the merge gave, becomes NULL later."""
+    if given.get("metadata", [{}])[0] is None and "metadata" not in values:
+        session.execute(_HAND_ON_NULL, {"customer_id": customer_id, "merge_id": done.id})
+
+
+def _passed_on(later: CustomerMerge, given: Given) -> tuple[Given, dict[str, Any]]:
+    """What a later merge gave on of what its absorbed customer was given, and what else it filled."""
+    passed: Given = {}
+    kept: dict[str, Any] = {}
+    added = _given(later)
+    for field, pair in later.filled.items():
+        if field == "metadata":
+            before, values = added[field]
+            ours = given.get(field, [None, {}])[1]
+            shared = {key: value for key, value in values.items() if key in ours and ours[key] == value}
+            rest = [key for key in values if key not in shared]
+            passed |= {field: [before, shared]} if shared else {}
+            kept |= {field: [before, rest]} if rest else {}
+        elif field in given and given[field][1] == pair[1]:
+            passed[field] = pair
+        else:
+            kept[field] = pair
+    return passed, kept

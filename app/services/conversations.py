@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from sqlalchemy import case, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from ..errors import ConversationNotFound, MessageNotFound
+from ..errors import ConversationNotFound, InvalidValue, MessageNotFound
 from ..models import (
     Conversation,
     ConversationRoute,
@@ -44,23 +45,28 @@ def ingest(
     transaction was never there. Besides ``identity.resolve``'s locks, holds the customer's row (FOR NO KEY
     UPDATE) until the caller's transaction ends, so that messages arriving together share a conversation.
 
+    What somebody typed beside the channel's own identifier, such as a form's phone number, loses no message:
+    where it is ill-formed, it is reported in ``resolution.ignored``.
+
     Raises:
-        InvalidValue: an identifier or a field that cannot be stored.
+        InvalidValue: the channel's own identifier, or a field that cannot be stored.
     """
     policy = checked_code("policy", policy, IdentityPolicy)
     message = _message_values(inbound)
+    sender, ill_formed = _readable(inbound.sender, default_region)
     route = _route(inbound, default_region)
     if not _claim_receipt(session, inbound, message["id"]):
         return _ingested_before(session, inbound)
 
     resolution = identity.resolve(
         session,
-        inbound.sender,
+        sender,
         channel=inbound.channel,
         profile=inbound.profile,
         policy=policy,
         default_region=default_region,
     )
+    resolution = resolution.model_copy(update={"ignored": (*resolution.ignored, *ill_formed)})
     customer_id = lock_living(session, resolution.customer_id, key_share=True)
     conversation_id = _find_conversation(session, customer_id, route)
     opened = conversation_id is None
@@ -212,13 +218,31 @@ def _ingested_before(session: Session, inbound: InboundMessage) -> Ingested:
     )
 
 
-def _route(inbound: InboundMessage, default_region: str | None) -> dict[str, Any]:
-    """Where answers to this message go: to the first identifier, which is the channel's own one.
+def _readable(
+    sender: Sequence[Identifier], default_region: str | None
+) -> tuple[list[Identifier], list[Identifier]]:
+    """The sender's identifiers, those that can be read and typed ones that cannot; nothing is written yet.
 
     Raises:
-        InvalidValue: one of the sender's identifiers is ill-formed; nothing has been written yet.
+        InvalidValue: the first one, or one that the channel proved, is ill-formed; or they are too many.
     """
-    identity.canonical(inbound.sender, default_region)
+    readable: list[Identifier] = []
+    ill_formed = []
+    for identifier in sender:
+        try:
+            normalize_identifier(identifier.type, identifier.value, default_region=default_region)
+        except InvalidValue as error:
+            if not readable or identifier.verified or error.field == "default_region":
+                raise
+            ill_formed.append(identifier)
+        else:
+            readable.append(identifier)
+    identity.canonical(readable, default_region)
+    return readable, ill_formed
+
+
+def _route(inbound: InboundMessage, default_region: str | None) -> dict[str, Any]:
+    """Where answers to this message go: to the first identifier, which is the channel's own one."""
     sender = inbound.sender[0]
     return {
         "channel": inbound.channel,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -91,22 +92,35 @@ def resolve(
         profile=_clean(profile),
         policy=checked_code("policy", policy, IdentityPolicy),
     )
-    for attempt in range(_ATTEMPTS):
+    decision, to_fill = _decide(session, call)
+    if not _is_settled(decision, to_fill):
+        session.execute(_LOCK, {"names": [key_of(identifier) for identifier in known]})
+        decision = _write(session, call)
+    return _resolution(call, decision)
+
+
+def _write(session: Session, call: Call) -> Decision:
+    """Decide under the locks and write it down; again, if somebody who takes none of them got in between."""
+    failures = 0
+    while True:
         decision, to_fill = _decide(session, call)
         if _is_settled(decision, to_fill):
-            break
-        if attempt == 0:
-            session.execute(_LOCK, {"names": [key_of(identifier) for identifier in known]})
-            decision, to_fill = _decide(session, call)
+            return decision
+        # The customer first, as a merge locks it; one that is gone is not found again.
+        if decision.customer_id is not None and not _lock_customer(session, decision.customer_id):
+            continue
         try:
-            # Only a backend that takes none of our locks can still get in between.
             with session.begin_nested():
-                decision = apply(session, call, decision, to_fill)
-            break
+                return apply(session, call, decision, to_fill)
         except IntegrityError:
-            if attempt == _ATTEMPTS - 1:
+            failures += 1
+            if failures == _ATTEMPTS:
                 raise
-    return _resolution(call, decision)
+
+
+def _lock_customer(session: Session, customer_id: UUID) -> bool:
+    locked = select(Customer.id).where(Customer.id == customer_id).with_for_update(key_share=True)
+    return session.scalar(locked) is not None
 
 
 def verify_identifier(session: Session, identifier_id: UUID, *, actor: str) -> CustomerIdentifier:
@@ -171,13 +185,18 @@ def detach_identifier(
 ) -> None:
     """Take an identifier from its customer, out of the profile too: its next message is from somebody new.
 
-    Locks the identifier's row.
+    Locks the customer's row (FOR NO KEY UPDATE) and then the identifier's.
 
     Raises:
         IdentifierNotFound: there is no such identifier.
         InvalidValue: the actor or the reason is ill-formed.
     """
     actor, reason = checked_actor(actor), checked_optional_text("reason", reason, max_length=10_000)
+    found = session.get(
+        CustomerIdentifier, checked_uuid("identifier_id", identifier_id), populate_existing=True
+    )
+    if found is not None:
+        _lock_customer(session, found.customer_id)
     identifier = _locked_identifier(session, identifier_id)
     value = identifier.identifier_value
     profile = update(Customer).where(Customer.id == identifier.customer_id)
@@ -228,7 +247,8 @@ def canonical(
     ignored = []
     for given in identifiers:
         value = normalize_identifier(given.type, given.value, default_region=default_region)
-        identifier = given.model_copy(update={"value": value})
+        verified = given.verified and _is_as_delivered(given, value)
+        identifier = given.model_copy(update={"value": value, "verified": verified})
         if is_blocked(identifier.type, value):
             ignored.append(identifier)
             continue
@@ -236,6 +256,18 @@ def canonical(
         if key not in known or (identifier.verified and not known[key].verified):
             known[key] = identifier
     return tuple(known.values()), tuple(ignored)
+
+
+def _is_as_delivered(given: Identifier, value: str) -> bool:
+    """Whether a proof of the delivered spelling is one of the canonical form.
+
+    A provider may have given the name in fullwidth letters to somebody else, so a mailbox that only looks
+    alike proves nothing. Capitals and composed letters are the same mailbox.
+    """
+    if given.type is not IdentifierType.EMAIL:
+        return True
+    delivered, canonical_one = (address.strip().rpartition("@")[0] for address in (given.value, value))
+    return unicodedata.normalize("NFC", delivered.lower()) == canonical_one
 
 
 def _clean(profile: CustomerProfile | None) -> CustomerProfile:

@@ -10,25 +10,24 @@ from sqlalchemy import RowMapping, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from ..errors import AlreadyAbsorbed, CustomerNotFound, MergeNotFound, SelfMerge, StalePlan
-from ..models import Customer, CustomerMerge, CustomerRedirect, IdentityEvent, IdentityEventType, uuid7
+from ..models import (
+    Customer,
+    CustomerMerge,
+    CustomerRedirect,
+    IdentityEvent,
+    IdentityEventType,
+    uuid7,
+)
 from ..schemas import MergePlan, UnmergeReport
 from . import _merge_profiles
 from ._events import event
 from ._input import checked_actor, checked_text, checked_uuid
-from ._living import lock_living
-
-MOVED_TABLES = {
-    "customer_identifiers": "id",
-    "conversations": "id",
-    "messages": "id",
-    "tickets": "id",
-    "customer_redirects": "absorbed_id",
-}
-"""Every table with a foreign key to customers, and its key."""
+from ._living import find_living, lock_living
+from ._merge_addresses import forget_addresses, name_addresses
+from ._merge_rows import MOVED_TABLES, move_rows, return_rows
 
 _STATE = text("""
-    SELECT c.id, to_jsonb(c) - 'updated_at' - 'created_at' AS profile, to_jsonb(c) AS image,
-        extract(epoch FROM c.updated_at)::text AS touched,
+    SELECT c.id, to_jsonb(c) AS profile,
         (SELECT count(*) FROM conversations WHERE customer_id = c.id) AS conversations,
         (SELECT count(*) FROM messages WHERE customer_id = c.id) AS messages,
         (SELECT count(*) FROM tickets WHERE customer_id = c.id) AS tickets,
@@ -43,40 +42,6 @@ _STATE = text("""
         ), '[]') AS open_channels
     FROM customers AS c WHERE c.id IN (:survivor_id, :absorbed_id)
 """)
-
-# A later merge may have moved our rows on. They belong to the customer that is restored now, so the later
-# merge's claim on them lapses together with ours.
-_RETURN = """
-    WITH lapsed AS (
-        SELECT id FROM customer_merges WHERE id = :merge_id OR (seq > :seq AND undone_at IS NULL)
-    ), mine AS (
-        SELECT row_id FROM customer_merge_moves
-        WHERE merge_id = :merge_id AND table_name = '{table}' AND returned_at IS NULL
-    ), returned AS (
-        UPDATE {table} SET customer_id = :absorbed_id FROM mine
-        WHERE {key} = row_id AND customer_id = :living_id RETURNING {key} AS row_id
-    ), marked AS (
-        UPDATE customer_merge_moves AS move SET returned_at = clock_timestamp() FROM returned
-        WHERE move.table_name = '{table}' AND move.row_id = returned.row_id
-            AND move.returned_at IS NULL AND move.merge_id IN (SELECT id FROM lapsed)
-    )
-    SELECT (SELECT count(*) FROM mine) AS mine, (SELECT count(*) FROM returned) AS returned
-"""
-
-_END_REDIRECT = text("""
-    WITH ended AS (DELETE FROM customer_redirects WHERE absorbed_id = :absorbed_id)
-    UPDATE customer_merge_moves SET returned_at = clock_timestamp()
-    WHERE table_name = 'customer_redirects' AND row_id = :absorbed_id AND returned_at IS NULL
-""")
-
-_MOVE = """
-    WITH moved AS (
-        UPDATE {table} SET customer_id = :survivor_id WHERE customer_id = :absorbed_id
-        RETURNING {key} AS row_id
-    )
-    INSERT INTO customer_merge_moves (merge_id, table_name, row_id)
-    SELECT :merge_id, '{table}', row_id FROM moved
-"""
 
 
 def plan_merge(session: Session, survivor_id: UUID, absorbed_id: UUID) -> MergePlan:
@@ -119,17 +84,15 @@ def merge(
     survivor_id, absorbed_id = _checked_pair(survivor_id, absorbed_id)
     actor, reason = checked_actor(actor), checked_text("reason", reason, max_length=10_000)
     session.flush()
-    ids = [survivor_id, absorbed_id]
-    locked = session.scalars(
-        select(Customer.id).where(Customer.id.in_(ids)).order_by(Customer.id).with_for_update()
-    ).all()
-    if len(locked) < len(ids):
-        return _merged_before(session, survivor_id, absorbed_id, set(locked))
+    while not _lock_both(session, survivor_id, absorbed_id):
+        if first := _merged_before(session, survivor_id, absorbed_id):
+            return first
     survivor, absorbed = _states(session, survivor_id, absorbed_id)
     if fingerprint is not None and fingerprint != _plan(survivor, absorbed).fingerprint:
         raise StalePlan
 
     filled = _merge_profiles.fills(survivor, absorbed)
+    named = name_addresses(session, absorbed_id, absorbed["profile"])
     merge_id = uuid7()
     session.execute(
         insert(CustomerMerge).values(
@@ -138,23 +101,20 @@ def merge(
             absorbed_id=absorbed_id,
             actor=actor,
             reason=reason,
-            absorbed=absorbed["image"],
-            filled=filled,
+            absorbed=select(text("to_jsonb(customers)"))
+            .select_from(Customer)
+            .where(Customer.id == absorbed_id)
+            .scalar_subquery(),
+            filled=filled | ({"identifiers": [None, named]} if named else {}),
         )
     )
-    parameters = {"merge_id": merge_id, "survivor_id": survivor_id, "absorbed_id": absorbed_id}
-    _keep_updated_at(session, True)
-    for table, key in MOVED_TABLES.items():
-        session.execute(text(_MOVE.format(table=table, key=key)), parameters)
-    _keep_updated_at(session, False)
-    session.execute(text("DELETE FROM customers WHERE id = :absorbed_id"), parameters)
+    move_rows(session, merge_id, survivor_id, absorbed_id)
+    session.execute(text("DELETE FROM customers WHERE id = :id"), {"id": absorbed_id})
     session.execute(
         insert(CustomerRedirect).values(absorbed_id=absorbed_id, customer_id=survivor_id, merge_id=merge_id)
     )
     if filled:
-        _merge_profiles.set_profile(
-            session, survivor_id, {field: after for field, (_, after) in filled.items()}
-        )
+        _merge_profiles.fill(session, merge_id, survivor_id, filled)
     session.execute(
         insert(IdentityEvent).values(
             event(
@@ -178,7 +138,7 @@ def unmerge(session: Session, merge_id: UUID, *, actor: str, reason: str) -> Unm
     taken from whoever holds them now. What came since the merge stays. Repeating the call returns the first
     report.
 
-    Locks the merge's row and then the living customer's row FOR UPDATE until the caller's transaction ends.
+    Locks the living customer's row FOR UPDATE, and then the merge's, until the caller's transaction ends.
     Objects of the session are expired.
 
     Raises:
@@ -189,37 +149,27 @@ def unmerge(session: Session, merge_id: UUID, *, actor: str, reason: str) -> Unm
     merge_id = checked_uuid("merge_id", merge_id)
     actor, reason = checked_actor(actor), checked_text("reason", reason, max_length=10_000)
     session.flush()
-    done = session.scalars(
-        select(CustomerMerge).where(CustomerMerge.id == merge_id).with_for_update(),
-        execution_options={"populate_existing": True},
-    ).one_or_none()
+    done = session.get(CustomerMerge, merge_id, populate_existing=True)
     if done is None:
         raise MergeNotFound(merge_id)
+    if done.undo_report is None:
+        # Customers first, as a merge locks them; then nobody else can undo this one.
+        living_id = lock_living(session, done.survivor_id, key_share=False)
+        session.refresh(done, with_for_update=True)
     if done.undo_report is not None:
         return UnmergeReport.model_validate(done.undo_report)
 
-    living_id = lock_living(session, done.survivor_id, key_share=False)
-    undecided = _merge_profiles.take_back(session, done, living_id)
-    parameters = {
-        "merge_id": merge_id,
-        "seq": done.seq,
-        "absorbed_id": done.absorbed_id,
-        "living_id": living_id,
-    }
-    session.execute(_END_REDIRECT, parameters)
-    _keep_updated_at(session, True)
-    returned, stayed = {}, {}
-    for table, key in MOVED_TABLES.items():
-        counts = session.execute(text(_RETURN.format(table=table, key=key)), parameters).one()
-        returned[table] = counts.returned
-        stayed[table] = counts.mine - counts.returned
-    _keep_updated_at(session, False)
+    later = _later_merges(session, done.survivor_id, living_id)
+    undecided = _merge_profiles.take_back(session, done, later, living_id)
+    undecided += _merge_profiles.restore(session, done)
+    returned, stayed = return_rows(session, done, later, living_id)
+    returned["customer_identifiers"] -= forget_addresses(session, done)
     messages_since = session.scalar(
         text("""
             SELECT count(*) FROM messages JOIN conversations ON conversations.id = messages.conversation_id
             WHERE conversations.customer_id = :absorbed_id AND messages.customer_id = :living_id
         """),
-        parameters,
+        {"absorbed_id": done.absorbed_id, "living_id": living_id},
     )
     report = UnmergeReport(
         merge_id=merge_id,
@@ -228,7 +178,7 @@ def unmerge(session: Session, merge_id: UUID, *, actor: str, reason: str) -> Unm
         returned=returned,
         stayed=stayed,
         messages_since=messages_since or 0,
-        undecided_fields=undecided,
+        undecided_fields=tuple(dict.fromkeys(undecided)),
     )
     session.execute(
         update(CustomerMerge)
@@ -256,6 +206,20 @@ def unmerge(session: Session, merge_id: UUID, *, actor: str, reason: str) -> Unm
     return report
 
 
+def _later_merges(session: Session, survivor_id: UUID, living_id: UUID) -> list[CustomerMerge]:
+    """The merges, locked, by which the survivor lives on as another customer, the first one first."""
+    later: list[CustomerMerge] = []
+    while survivor_id != living_id:
+        absorbing = (
+            select(CustomerMerge)
+            .where(CustomerMerge.absorbed_id == survivor_id, CustomerMerge.undone_at.is_(None))
+            .with_for_update()
+        )
+        later.append(session.scalars(absorbing, execution_options={"populate_existing": True}).one())
+        survivor_id = later[-1].survivor_id
+    return later
+
+
 def current_customer_id(session: Session, customer_id: UUID) -> UUID:
     """The id itself or, for an absorbed customer, the one it lives on as. One statement.
 
@@ -263,11 +227,7 @@ def current_customer_id(session: Session, customer_id: UUID) -> UUID:
         CustomerNotFound: there never was such a customer.
     """
     customer_id = checked_uuid("customer_id", customer_id)
-    found = session.scalar(
-        select(Customer.id)
-        .where(Customer.id == customer_id)
-        .union_all(select(CustomerRedirect.customer_id).where(CustomerRedirect.absorbed_id == customer_id))
-    )
+    found = find_living(session, customer_id)
     if found is None:
         raise CustomerNotFound(customer_id)
     return found
@@ -293,10 +253,7 @@ def _plan(survivor: RowMapping, absorbed: RowMapping) -> MergePlan:
     fills = _merge_profiles.fills(survivor, absorbed)
     ours, theirs = survivor["profile"], absorbed["profile"]
     rows = {table: absorbed[table] for table in MOVED_TABLES if table in absorbed}
-    state = [
-        {name: value for name, value in side.items() if name not in {"id", "image"}}
-        for side in (survivor, absorbed)
-    ]
+    state = [{name: value for name, value in side.items() if name != "id"} for side in (survivor, absorbed)]
     return MergePlan(
         survivor_id=survivor["id"],
         absorbed_id=absorbed["id"],
@@ -310,10 +267,15 @@ def _plan(survivor: RowMapping, absorbed: RowMapping) -> MergePlan:
     )
 
 
-def _merged_before(
-    session: Session, survivor_id: UUID, absorbed_id: UUID, locked: set[UUID]
-) -> CustomerMerge:
-    """The merge that this call repeats; otherwise the reason why there is nothing to merge."""
+def _lock_both(session: Session, survivor_id: UUID, absorbed_id: UUID) -> bool:
+    """Lock both rows, in order, so that A into B and B into A take turns; whether both are there."""
+    both = Customer.id.in_([survivor_id, absorbed_id])
+    locked = session.scalars(select(Customer.id).where(both).order_by(Customer.id).with_for_update()).all()
+    return len(locked) == 2
+
+
+def _merged_before(session: Session, survivor_id: UUID, absorbed_id: UUID) -> CustomerMerge | None:
+    """The merge that this call repeats; None if the missing customer has just been restored."""
     first = session.scalars(
         select(CustomerMerge).where(
             CustomerMerge.survivor_id == survivor_id,
@@ -321,11 +283,9 @@ def _merged_before(
             CustomerMerge.undone_at.is_(None),
         )
     ).one_or_none()
-    if first is not None:
-        return first
-    missing = next(id_ for id_ in (survivor_id, absorbed_id) if id_ not in locked)
-    raise AlreadyAbsorbed(missing, current_customer_id(session, missing))
-
-
-def _keep_updated_at(session: Session, keep: bool) -> None:
-    session.execute(select(func.set_config("crm.keep_updated_at", "on" if keep else "", True)))
+    if first is None:
+        for id_ in (survivor_id, absorbed_id):
+            current_id = current_customer_id(session, id_)
+            if current_id != id_:
+                raise AlreadyAbsorbed(id_, current_id)
+    return first

@@ -74,7 +74,7 @@ def test_alembic_finds_no_difference(server, alembic):
 def test_check_notices_a_difference(server, drift):
     with create_engine(server.as_migrated("head"), poolclass=NullPool).connect() as connection:
         connection.execute(text(drift))
-        with pytest.raises(MigrationError, match="differs from the models"):
+        with pytest.raises(MigrationError, match="differs from revision"):
             migrations.check(connection)
         connection.rollback()
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from app import migrations
-
 COLUMNS = """
     SELECT c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
         pg_get_expr(d.adbin, d.adrelid), a.attidentity, a.attgenerated
@@ -49,31 +47,6 @@ def test_the_first_revision_is_the_ddl_and_nothing_else(server, raw_ddl):
     by_hand = server.empty()
     server.execute(by_hand, raw_ddl)
     assert server.dump(server.as_migrated("0001")).splitlines() == server.dump(by_hand).splitlines()
-
-
-def test_a_database_made_with_the_ddl_can_be_brought_to_head(server, raw_ddl, alembic):
-    by_hand = server.empty()
-    server.execute(by_hand, raw_ddl)
-    server.execute(by_hand, "INSERT INTO customers (email) VALUES ('ada@example.com')")
-
-    assert alembic("stamp", "0001", url=by_hand).returncode == 0
-    migrations.upgrade(by_hand, "head")
-
-    assert server.dump(by_hand) == server.dump(server.as_migrated("head"))
-    assert server.one(by_hand, "SELECT email FROM customers") == "ada@example.com"
-
-
-def test_a_database_made_with_the_ddl_and_not_stamped_is_left_as_it_is(server, raw_ddl, alembic):
-    by_hand = server.empty()
-    server.execute(by_hand, raw_ddl)
-    before = server.dump(by_hand)
-
-    done = alembic("upgrade", "head", url=by_hand)
-
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == 'crm: relation "customers" already exists'
-    assert server.dump(by_hand) == before
-    assert migrations.current(by_hand) is None
 
 
 def test_rows_written_by_hand_get_what_the_ddl_promises(server):

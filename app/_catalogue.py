@@ -1,0 +1,209 @@
+"""What the schema should be, object by object, and how a database differs from it.
+
+Autogenerate does not see triggers, the text of checks and functions, operator classes, predicates or grants.
+So ``_catalogue.json`` has one line for every object of the first revision and of head, as PostgreSQL itself
+describes it; ``python -m app._catalogue`` writes it, and a test keeps it equal to the migrations.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from sqlalchemy import Connection, text
+
+from .errors import MigrationError
+
+FILE = Path(__file__).with_name("_catalogue.json")
+# Everything that belongs to one of our tables is compared, and nothing that is only tuning: storage
+# parameters of tables, statistics, owners, and grants to roles; what PUBLIC may do is part of the schema.
+_QUERY = text("""
+WITH relations AS (
+    SELECT c.*, (
+        SELECT string_agg(privilege_type, ', ' ORDER BY privilege_type)
+        FROM aclexplode(COALESCE(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char",
+            c.relowner))) WHERE grantee = 0
+    ) AS public
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = current_schema()
+    WHERE NOT EXISTS (
+        SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+    )
+), objects(position, kind, belongs, name, part, definition) AS (
+    SELECT 1, CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' ELSE 'table' END,
+        relname, '', 0, concat_ws(', ',
+            CASE relkind WHEN 'p' THEN 'partitioned' WHEN 'f' THEN 'foreign' END,
+            CASE relpersistence WHEN 'p' THEN 'logged' WHEN 'u' THEN 'unlogged' ELSE 'temporary' END,
+            CASE WHEN relrowsecurity THEN 'row security' END,
+            CASE WHEN relforcerowsecurity THEN 'forced row security' END,
+            'PUBLIC may ' || public,
+            CASE WHEN relkind IN ('v', 'm') THEN left(encode(sha256(convert_to(
+                pg_get_viewdef(oid), 'UTF8')), 'hex'), 16) END)
+    FROM relations WHERE relkind IN ('r', 'p', 'f', 'v', 'm')
+    UNION ALL
+    SELECT 2, 'column', r.relname, '.' || a.attname, a.attnum, concat_ws(' ',
+        format_type(a.atttypid, a.atttypmod),
+        'COLLATE ' || NULLIF(a.attcollation, t.typcollation)::regcollation::text,
+        CASE WHEN a.attnotnull THEN 'NOT NULL' END,
+        CASE a.attidentity WHEN 'a' THEN 'identity always' WHEN 'd' THEN 'identity by default' END,
+        CASE a.attgenerated WHEN '' THEN 'DEFAULT ' ELSE 'GENERATED ' || a.attgenerated::text || ' ' END
+            || pg_get_expr(d.adbin, d.adrelid, true),
+        'PUBLIC may ' || (SELECT string_agg(privilege_type, ', ' ORDER BY privilege_type)
+            FROM aclexplode(a.attacl) WHERE grantee = 0))
+    FROM relations r
+    JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+    JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE r.relkind IN ('r', 'p', 'f', 'v', 'm')
+    UNION ALL
+    SELECT 3, 'constraint', r.relname, '.' || o.conname, 0, concat_ws(', ',
+        pg_get_constraintdef(o.oid, true),
+        CASE WHEN NOT i.indisvalid THEN 'INVALID' END,
+        CASE WHEN EXISTS (
+            SELECT FROM pg_trigger g WHERE g.tgconstraint = o.oid AND g.tgisinternal AND g.tgenabled <> 'O'
+        ) THEN 'not enforced: its triggers are switched' END)
+    FROM relations r
+    JOIN pg_constraint o ON o.conrelid = r.oid AND o.contype IN ('c', 'f', 'p', 'u', 'x')
+    LEFT JOIN pg_index i ON i.indexrelid = o.conindid AND o.contype IN ('p', 'u', 'x')
+    UNION ALL
+    SELECT 4, 'index', r.relname, '.' || i.indexrelid::regclass::text, 0, concat_ws(' ',
+        pg_get_indexdef(i.indexrelid, 0, true), CASE WHEN NOT (i.indisvalid AND i.indisready) THEN 'INVALID' END)
+    FROM relations r
+    JOIN pg_index i ON i.indrelid = r.oid
+    WHERE NOT EXISTS (
+        SELECT FROM pg_constraint o WHERE o.conindid = i.indexrelid AND o.contype IN ('p', 'u', 'x')
+    )
+    UNION ALL
+    SELECT 5, 'trigger', r.relname, '.' || g.tgname, 0, pg_get_triggerdef(g.oid, true)
+        || CASE g.tgenabled WHEN 'A' THEN ', always' WHEN 'R' THEN ', in replica mode only'
+            WHEN 'D' THEN ', DISABLED' ELSE '' END
+    FROM relations r JOIN pg_trigger g ON g.tgrelid = r.oid AND NOT g.tgisinternal
+    UNION ALL
+    SELECT 6, 'rule', r.relname, '.' || w.rulename, 0, pg_get_ruledef(w.oid, true)
+    FROM relations r JOIN pg_rewrite w ON w.ev_class = r.oid AND w.rulename <> '_RETURN'
+    UNION ALL
+    SELECT 7, 'policy', r.relname, '.' || p.polname, 0, concat_ws(' ', p.polcmd::text, p.polpermissive,
+        pg_get_expr(p.polqual, p.polrelid, true), pg_get_expr(p.polwithcheck, p.polrelid, true))
+    FROM relations r JOIN pg_policy p ON p.polrelid = r.oid
+    UNION ALL
+    SELECT 8, 'sequence', r.relname, '', 0, concat_ws(' ',
+        format_type(s.seqtypid, NULL), 'from', s.seqstart, 'by', s.seqincrement, 'in', s.seqmin, 'to', s.seqmax,
+        CASE WHEN s.seqcycle THEN 'cycling' END,
+        'of ' || (SELECT d.refobjid::regclass || '.' || a.attname FROM pg_depend d
+            JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+            WHERE d.classid = 'pg_class'::regclass AND d.objid = r.oid AND d.deptype IN ('a', 'i')),
+        'PUBLIC may ' || r.public)
+    FROM relations r JOIN pg_sequence s ON s.seqrelid = r.oid
+    UNION ALL
+    SELECT 9, 'function', p.proname, '(' || pg_get_function_identity_arguments(p.oid) || ')', 0, concat_ws(' ',
+        '(' || pg_get_function_arguments(p.oid) || ')',
+        'RETURNS ' || pg_get_function_result(p.oid),
+        l.lanname,
+        CASE p.provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' END,
+        CASE p.proparallel WHEN 's' THEN 'parallel safe' WHEN 'r' THEN 'parallel restricted' END,
+        CASE WHEN p.proisstrict THEN 'strict' END,
+        CASE WHEN p.proleakproof THEN 'leakproof' END,
+        CASE WHEN p.prosecdef THEN 'SECURITY DEFINER' END,
+        'SET ' || array_to_string(p.proconfig, ', '),
+        CASE WHEN EXISTS (
+            SELECT FROM aclexplode(COALESCE(p.proacl, acldefault('f', p.proowner))) WHERE grantee = 0
+        ) THEN 'for PUBLIC' ELSE 'not for PUBLIC' END,
+        'text ' || left(encode(sha256(convert_to(
+            replace(COALESCE(pg_get_function_sqlbody(p.oid), p.prosrc), E'\\r', ''), 'UTF8')), 'hex'), 16))
+    FROM pg_proc p
+    JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname = current_schema()
+    JOIN pg_language l ON l.oid = p.prolang
+    WHERE NOT EXISTS (
+        SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+    )
+)
+SELECT kind || ' ' || belongs || name, definition FROM objects ORDER BY position, belongs, part, name COLLATE "C"
+""")  # noqa: E501
+
+
+def read(connection: Connection) -> dict[str, str]:
+    """Everything in the connection's schema, ours or not: kind and name, and how it is defined."""
+    return {row[0]: row[1] for row in connection.execute(_QUERY)}
+
+
+def expected(revision: str) -> dict[str, str]:
+    """The objects at ``revision``, which is the first one or head.
+
+    Raises:
+        MigrationError: it is neither.
+    """
+    known: dict[str, dict[str, str]] = json.loads(FILE.read_text(encoding="utf-8"))
+    if revision not in known:
+        raise MigrationError(
+            f"{FILE.name} does not describe revision {revision}: run python -m app._catalogue"
+        )
+    return known[revision]
+
+
+def tables(objects: Mapping[str, str]) -> set[str]:
+    return {name.removeprefix("table ") for name in objects if name.startswith("table ")}
+
+
+def differences(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """One line for each object that is missing, not expected, or another; others' objects are ignored."""
+    ours = {_owner(name) for name in expected}
+    there = {name: definition for name, definition in found.items() if _owner(name) in ours}
+    missing = [name for name in expected if name not in there]
+    # A table that is not there has no columns either: one line is enough.
+    absent = {_owner(name) for name in missing if name.startswith("table ")}
+    lines = [
+        f"{name} is missing: {expected[name]}"
+        for name in missing
+        if name.startswith("table ") or _owner(name) not in absent
+    ]
+    lines += [f"{name} is not expected: {there[name]}" for name in there if name not in expected]
+    lines += [
+        f"{name} is {there[name]}; expected: {definition}"
+        for name, definition in expected.items()
+        if name in there and there[name] != definition
+    ]
+    for table in sorted(tables(expected)):
+        wanted, columns = _columns(table, expected), _columns(table, there)
+        if wanted != columns and set(wanted) == set(columns):
+            lines.append(f"table {table} has its columns in another order: {', '.join(columns)}")
+    return lines
+
+
+def _owner(name: str) -> str:
+    """The table, sequence or function that an object belongs to."""
+    kind, _, rest = name.removeprefix("materialized ").partition(" ")
+    return rest.split("(")[0] if kind == "function" else rest.split(".")[0]
+
+
+def _columns(table: str, objects: Mapping[str, str]) -> list[str]:
+    prefix = f"column {table}."
+    return [name.removeprefix(prefix) for name in objects if name.startswith(prefix)]
+
+
+def _write(revisions: Collection[str]) -> None:
+    """Describe these revisions anew, as a server of our own makes them."""
+    from contextlib import closing  # noqa: PLC0415 - for development only
+
+    from sqlalchemy import create_engine  # noqa: PLC0415
+
+    from . import migrations  # noqa: PLC0415
+    from .testing import Databases, provision  # noqa: PLC0415
+
+    described = {}
+    with provision() as server, closing(Databases(server)) as databases:
+        for revision in revisions:
+            url = databases.empty()
+            migrations.upgrade(url, revision)
+            with create_engine(url).connect() as connection:
+                objects = read(connection)
+            described[revision] = {
+                name: definition for name, definition in objects.items() if _owner(name) != "alembic_version"
+            }
+            databases.drop(url)
+    FILE.write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    from .migrations import first, head
+
+    _write([first(), head()])

@@ -1,0 +1,170 @@
+"""How the command line shows customers who may be one person, and what was decided about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from ._render import facts, moment, new_table, plain, safe
+from .models import Customer, IdentityEvent
+from .schemas import DuplicateCandidate, Fate, MergePlan, NormalizationReport, UnmergeReport
+
+_MOST_SHOWN = 50
+_FATES = {
+    Fate.REWRITTEN: ("rewritten", "to be rewritten"),
+    Fate.JOINED: (
+        "joined with the customer's other spelling",
+        "to be joined with the customer's other spelling",
+    ),
+    Fate.COLLISION: ("left: other customers have it too",) * 2,
+    Fate.UNREADABLE: ("left: cannot be read",) * 2,
+}
+
+
+def who(customer: Customer) -> str:
+    """A person in a few words, on one line."""
+    reached = customer.contact_email or customer.phone or f"customer {customer.id}"
+    return plain(f"{customer.name or '(no name)'} ({reached})")
+
+
+def people(titles: Sequence[str], pair: Sequence[Customer]) -> RenderableType:
+    """Two customers side by side; their ids above, where nothing breaks them."""
+    ids = facts({title: f"{one.id}" for title, one in zip(titles, pair, strict=True)})
+    table = new_table("", *titles)
+    for column in table.columns[1:]:
+        column.overflow = "fold"
+    for name, told in (
+        ("name", [safe(one.name or "") for one in pair]),
+        ("known by", [_known_by(one) for one in pair]),
+        ("email", [safe(one.contact_email or "") for one in pair]),
+        ("phone", [safe(one.phone or "") for one in pair]),
+        ("company", [safe(one.company or "") for one in pair]),
+        ("plan", [safe(one.plan or "") for one in pair]),
+        ("since", [Text(moment(one.created_at) if one.created_at else "") for one in pair]),
+    ):
+        if any(told):
+            table.add_row(Text(name, "dim"), *(text or Text("-", "dim") for text in told))
+    return Group(ids, table)
+
+
+def _known_by(customer: Customer) -> Text:
+    return Text("\n").join(
+        Text.assemble(("✓ ", "green") if one.verified else ("? ", "yellow"), safe(one.identifier_value))
+        for one in sorted(customer.identifiers, key=lambda one: (not one.verified, one.identifier_value))
+    )
+
+
+def candidates(found: Sequence[DuplicateCandidate], customers: Mapping[UUID, Customer]) -> RenderableType:
+    """Pair by pair, the evidence with the sum that is the score."""
+    return Group(*(_candidate(n, one, customers) for n, one in enumerate(found, 1) if one.a_id in customers))
+
+
+def _candidate(number: int, found: DuplicateCandidate, customers: Mapping[UUID, Customer]) -> RenderableType:
+    evidence = new_table("bits", "evidence")
+    evidence.columns[0].justify = "right"
+    for one in found.evidence:
+        style = "green" if one.weight_bits > 0 else "red"
+        evidence.add_row(Text(f"{one.weight_bits:+.2f}", style), safe(f"{one.signal}: {one.detail}"))
+    evidence.add_row(Text(f"{found.score:+.2f}", "bold"), Text(f"in all: {odds(found.score)}", "bold"))
+    pair = people(("A", "B"), [customers[found.a_id], customers[found.b_id]])
+    return Group(Text(f"{number}.", "bold"), Padding(Group(pair, "", evidence), (0, 0, 1, 2)))
+
+
+def odds(bits: float) -> str:
+    """What a score means."""
+    times = 2 ** min(abs(bits), 20)
+    against = f"{'more than ' if abs(bits) > 20 else ''}{times:,.0f}"
+    return f"{against} to 1 that they are {'one person' if bits >= 0 else 'two people'}"
+
+
+def plan(planned: MergePlan, survivor: Customer, absorbed: Customer) -> RenderableType:
+    """What a merge would do."""
+    moves = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in planned.rows.items() if count)
+    told = facts(
+        {
+            "moves": moves or "nothing",
+            "fills": ", ".join(_field(absorbed, field) for field in planned.fills) or "nothing",
+            "keeps": ", ".join(
+                f"{_field(survivor, field)}{_instead(absorbed, field)}" for field in planned.keeps
+            )
+            or None,
+            "both open": f"on {', '.join(planned.both_open)}: both conversations stay open"
+            if planned.both_open
+            else None,
+        }
+    )
+    return Group(people(("survivor", "absorbed"), [survivor, absorbed]), "", told)
+
+
+def _field(customer: Customer, field: str) -> str:
+    return field if field == "metadata" else f"{field} {getattr(customer, field)}"
+
+
+def _instead(customer: Customer, field: str) -> str:
+    return "" if field == "metadata" else f" (not {getattr(customer, field)})"
+
+
+def unmerged(report: UnmergeReport) -> RenderableType:
+    """What went back, and what a person has to look at."""
+
+    def rows(counts: Mapping[str, int]) -> str | None:
+        return (
+            ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in counts.items() if count)
+            or None
+        )
+
+    return facts(
+        {
+            "restored": str(report.restored_id),
+            "taken from": str(report.survivor_id),
+            "went back": rows(report.returned) or "nothing",
+            "did not": rows(report.stayed),
+            "since then": f"{report.messages_since} messages came in conversations that went back; they stay"
+            if report.messages_since
+            else None,
+            "undecided": ", ".join(report.undecided_fields) or None,
+        }
+    )
+
+
+def events(rows: Iterable[IdentityEvent], addresses: Mapping[UUID, str]) -> RenderableType:
+    """Decisions about one customer in the order in which they were made."""
+    lines: list[RenderableType] = []
+    for row in rows:
+        lines.append(
+            Text.assemble(f"{moment(row.created_at)}  ", (f"{row.event:13}", "bold"), "  ", safe(row.actor))
+        )
+        told = facts(
+            {
+                "customer": str(row.customer_id),
+                "other": str(row.other_customer_id) if row.other_customer_id else None,
+                "address": addresses.get(row.identifier_id, "no longer known") if row.identifier_id else None,
+                "merge": str(row.merge_id) if row.merge_id else None,
+                "reason": row.reason,
+            }
+        )
+        lines.append(Padding(told, (0, 0, 0, 2), expand=False))
+    return Group(*lines)
+
+
+def normalized(report: NormalizationReport, *, done: bool) -> RenderableType:
+    """The values that are not in canonical form, by what becomes of them."""
+    parts: list[RenderableType] = []
+    for fate, (past, future) in _FATES.items():
+        values = report.of(fate)
+        if not values:
+            continue
+        parts.append(Text(f"{len(values)} {past if done else future}", "bold"))
+        for value in values[:_MOST_SHOWN]:
+            told = f" → {value.canonical}" if value.canonical else f" ({value.problem})"
+            holders = "".join(f"\n  {holder}" for holder in value.holders)
+            line = safe(f"{value.stored}{told}  {value.column}, customer {value.customer_id}{holders}")
+            parts.append(Padding(line, (0, 0, 0, 2), expand=False))
+        if len(values) > _MOST_SHOWN:
+            parts.append(Text(f"  and {len(values) - _MOST_SHOWN} more", "dim"))
+    parts.append(f"{report.checked} addresses checked")
+    return Group(*parts)
