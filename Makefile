@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## run the main job on the example inbox
 	$(BIN)/crm demo
 
-test: $(READY) ## run all tests but the long ones
+test: $(READY) ## run all tests (the long races and kills: make soak)
 	$(BIN)/python -m pytest -n 2 -m "not soak" $(ARGS)
 
 soak: $(READY) ## run the long races and kills

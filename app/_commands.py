@@ -17,9 +17,10 @@ from rich.text import Text
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from . import _demo_show, _render, migrations
+from . import _demo_show, _render, _tickets_show, migrations
 from ._inbox import Worked, files_in, work_through
 from ._render import safe
+from .backup import restore
 from .database import make_engine, make_session_factory, transaction
 from .embeddings import Embedder, get_embedder
 from .errors import MigrationError, NotFound
@@ -249,7 +250,9 @@ def _ticket(
 def _ticket_and_record(session: Session, number: str) -> RenderableType:
     ticket = tickets.get_ticket(session, number)
     name = session.get_one(Customer, ticket.customer_id).name
-    return _render.ticket(ticket, name, tickets.status_history(session, ticket.id))
+    record = tickets.status_history(session, ticket.id), tickets.field_history(session, ticket.id)
+    life = _tickets_show.life(tickets.lifecycle(session, ticket.id))
+    return _render.ticket(ticket, name, *record, more=life)
 
 
 Revision = Annotated[str, typer.Argument(metavar="REVISION", help="A revision, or a step such as +1 or -1.")]
@@ -257,17 +260,27 @@ _STEPS = {"ignore_unknown_options": True}  # -1 is a revision here
 
 
 @db.command(context_settings=_STEPS)
-def upgrade(revision: Revision = "head") -> None:
+def upgrade(
+    revision: Revision = "head",
+    backup: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Make a backup first, and prove that it restores.")
+    ] = None,
+) -> None:
     """Bring the database to a revision, by default to the newest."""
     with _database(at_head=False) as database:
-        _move(database, migrations.upgrade, revision)
+        _move(database, partial(migrations.upgrade, backup_folder=backup), revision)
 
 
 @db.command(context_settings=_STEPS)
-def downgrade(revision: Revision) -> None:
+def downgrade(
+    revision: Revision,
+    allow_data_loss: Annotated[
+        bool, typer.Option("--allow-data-loss", help="Drop tables with rows.")
+    ] = False,
+) -> None:
     """Take the database back to a revision; "base" removes everything."""
     with _database(at_head=False) as database:
-        _move(database, migrations.downgrade, revision)
+        _move(database, partial(migrations.downgrade, allow_data_loss=allow_data_loss), revision)
 
 
 def _move(database: _Database, move: Callable[..., None], revision: str) -> None:
@@ -293,6 +306,21 @@ def current() -> None:
 
 @db.command()
 def check() -> None:
-    """Compare the database with the models; exit code 1 if they differ."""
+    """Compare the database with what the migrations make; exit code 1 and a list if it differs."""
     with _database(at_head=False) as database:
         migrations.check(database.engine, settings=database.settings)
+
+
+@db.command("restore")
+def _restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup that upgrade --backup made.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put it in the place of a database that is not empty.")
+    ] = False,
+) -> None:
+    """Put a backup into the database, which must be empty. A replaced one stays under another name."""
+    with _database(at_head=False) as database:
+        aside = restore(database.engine, file, settings=database.settings, replace=replace)
+        typer.echo(f"restored: {_named(migrations.current(database.engine, settings=database.settings))}")
+    if aside is not None:
+        typer.echo(f"the database that was there is now {aside}")

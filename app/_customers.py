@@ -147,7 +147,7 @@ def _events(
     console.print(show.who(person), style="bold", markup=False, highlight=False)
     if count > len(events):
         console.print(f"only the latest {len(events)} of {count} events", style="dim")
-    console.print(show.events(events, addresses) if events else "no events")
+    console.print(show.events(person, events, addresses) if events else "no events")
 
 
 def _decisions(

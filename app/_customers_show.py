@@ -76,28 +76,31 @@ def _candidate(number: int, found: DuplicateCandidate, customers: Mapping[UUID, 
 
 def odds(bits: float) -> str:
     """What a score means."""
-    times = 2 ** min(abs(bits), 20)
-    against = f"{'more than ' if abs(bits) > 20 else ''}{times:,.0f}"
-    return f"{against} to 1 that they are {'one person' if bits >= 0 else 'two people'}"
+    times = "more than a million" if abs(bits) > 20 else f"{2 ** abs(bits):,.0f}"
+    return f"{times} to 1 that they are {'one person' if bits >= 0 else 'two people'}"
 
 
 def plan(planned: MergePlan, survivor: Customer, absorbed: Customer) -> RenderableType:
     """What a merge would do."""
-    moves = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in planned.rows.items() if count)
+    kept = [
+        f"{_field(survivor, field)}{_instead(absorbed, field)}"
+        for field in planned.keeps
+        if field != "email" or absorbed.contact_email
+    ]
+    both_open = f"on {', '.join(planned.both_open)}: both conversations stay open"
     told = facts(
         {
-            "moves": moves or "nothing",
+            "moves": _counted(planned.rows) or "nothing",
             "fills": ", ".join(_field(absorbed, field) for field in planned.fills) or "nothing",
-            "keeps": ", ".join(
-                f"{_field(survivor, field)}{_instead(absorbed, field)}" for field in planned.keeps
-            )
-            or None,
-            "both open": f"on {', '.join(planned.both_open)}: both conversations stay open"
-            if planned.both_open
-            else None,
+            "keeps": ", ".join(kept) or None,
+            "both open": both_open if planned.both_open else None,
         }
     )
-    return Group(people(("survivor", "absorbed"), [survivor, absorbed]), "", told)
+    return Group(people(("survivor", "absorbed"), [survivor, absorbed]), "", told, "")
+
+
+def _counted(rows: Mapping[str, int]) -> str | None:
+    return ", ".join(f"{table.replace('_', ' ')} {count}" for table, count in rows.items() if count) or None
 
 
 def _field(customer: Customer, field: str) -> str:
@@ -110,19 +113,12 @@ def _instead(customer: Customer, field: str) -> str:
 
 def unmerged(report: UnmergeReport) -> RenderableType:
     """What went back, and what a person has to look at."""
-
-    def rows(counts: Mapping[str, int]) -> str | None:
-        return (
-            ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in counts.items() if count)
-            or None
-        )
-
     return facts(
         {
             "restored": str(report.restored_id),
             "taken from": str(report.survivor_id),
-            "went back": rows(report.returned) or "nothing",
-            "did not": rows(report.stayed),
+            "went back": _counted(report.returned) or "nothing",
+            "did not": _counted(report.stayed),
             "since then": f"{report.messages_since} messages came in conversations that went back; they stay"
             if report.messages_since
             else None,
@@ -131,8 +127,10 @@ def unmerged(report: UnmergeReport) -> RenderableType:
     )
 
 
-def events(rows: Iterable[IdentityEvent], addresses: Mapping[UUID, str]) -> RenderableType:
-    """Decisions about one customer in the order in which they were made."""
+def events(
+    customer: Customer, rows: Iterable[IdentityEvent], addresses: Mapping[UUID, str]
+) -> RenderableType:
+    """Decisions about a customer, and about those whom it absorbed, in the order in which they were made."""
     lines: list[RenderableType] = []
     for row in rows:
         lines.append(
@@ -140,7 +138,7 @@ def events(rows: Iterable[IdentityEvent], addresses: Mapping[UUID, str]) -> Rend
         )
         told = facts(
             {
-                "customer": str(row.customer_id),
+                "customer": str(row.customer_id) if row.customer_id != customer.id else None,
                 "other": str(row.other_customer_id) if row.other_customer_id else None,
                 "address": addresses.get(row.identifier_id, "no longer known") if row.identifier_id else None,
                 "merge": str(row.merge_id) if row.merge_id else None,

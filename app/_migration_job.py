@@ -150,7 +150,7 @@ def _adopt(connection: Connection, step: RevisionStep) -> None:
     if differences:
         raise SchemaDiffers(
             f"the database has tables but no version, and is not what revision {revision} makes; "
-            f"it was left as it is; {len(differences)} differences:",
+            "it was left as it is. The differences:",
             differences,
         )
     _say(f"the tables are there already and are those of revision {revision}: they are adopted")
@@ -223,6 +223,8 @@ def _session(connection: Connection, settings: Settings) -> Iterator[None]:
         "statement_timeout": _milliseconds(settings.migration_statement_timeout),
         # What runs outside a transaction, a concurrent build, waits without holding anybody up.
         "lock_timeout": "0",
+        # While a backup is proved, this session does nothing.
+        "idle_session_timeout": "0",
         # The server notices within seconds that a job was killed, not when its statement ends.
         "client_connection_check_interval": "2s",
     }

@@ -15,7 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from .models import Customer, MessageDirection, Ticket, TicketStatus, TicketStatusChange
+from .models import (
+    Customer,
+    MessageDirection,
+    Ticket,
+    TicketField,
+    TicketFieldChange,
+    TicketStatus,
+    TicketStatusChange,
+)
 from .schemas import ChannelMetrics, HistoryEntry, KnowledgeHit, Page
 
 T = TypeVar("T")
@@ -27,6 +35,11 @@ STATUS_STYLES = {
     TicketStatus.RESOLVED: "green",
     TicketStatus.ESCALATED: "bold red",
     TicketStatus.CLOSED: "dim",
+}
+_FIELDS = {
+    TicketField.ASSIGNED_TO: "assigned to",
+    TicketField.CATEGORY: "category",
+    TicketField.PRIORITY: "priority",
 }
 # Control characters steer the terminal, marks of direction turn lines round. Joiners stay: emoji need them.
 _UNSAFE = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | dict.fromkeys(
@@ -149,8 +162,14 @@ def facts(named: Mapping[str, str | Text | None]) -> Table:
     return grid
 
 
-def ticket(ticket: Ticket, customer_name: str | None, record: Sequence[TicketStatusChange]) -> RenderableType:
-    """A ticket, and its audit trail with the time between the entries."""
+def ticket(
+    ticket: Ticket,
+    customer_name: str | None,
+    record: Sequence[TicketStatusChange],
+    fields: Sequence[TicketFieldChange] = (),
+    more: Mapping[str, str | None] | None = None,
+) -> RenderableType:
+    """A ticket, and its audit trail with the time that it spent in each status."""
     summary = facts(
         {
             "ticket": ticket.ticket_number,
@@ -162,27 +181,33 @@ def ticket(ticket: Ticket, customer_name: str | None, record: Sequence[TicketSta
             "assigned to": ticket.assigned_to,
             "escalation": ticket.escalation_reason,
             "resolution" if ticket.resolved_at else "was resolved": ticket.resolution_notes,
+            **(more or {}),
         }
     )
-    return Group(summary, "", _trail(ticket, record))
+    return Group(summary, "", _trail(ticket, [*record, *fields]))
 
 
-def _trail(ticket: Ticket, record: Sequence[TicketStatusChange]) -> Table:
+def _trail(ticket: Ticket, record: Sequence[TicketStatusChange | TicketFieldChange]) -> Table:
     table = new_table("when (UTC)", "after", "status", "by", "why")
     for column in table.columns[:4]:
         column.no_wrap = True
     table.columns[1].justify = "right"
     earlier = None
-    for change in record:
+    for change in sorted(record, key=lambda change: change.changed_at):
         by = "the customer" if change.changed_by == f"customer:{ticket.customer_id}" else change.changed_by
+        if isinstance(change, TicketStatusChange):
+            what = Text.assemble(status_text(change.new_status), " (forced)" if change.forced else "")
+            after = duration(change.changed_at - earlier) if earlier else ""
+            earlier = change.changed_at
+        else:
+            what, after = safe(f"{_FIELDS[change.field]} {change.new_value or 'nobody'}", "dim"), ""
         table.add_row(
             f"{change.changed_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
-            duration(change.changed_at - earlier.changed_at) if earlier else "",
-            Text.assemble(status_text(change.new_status), " (forced)" if change.forced else ""),
+            after,
+            what,
             safe(by),
             excerpt(change.comment or "", 200),
         )
-        earlier = change
     return table
 
 

@@ -32,7 +32,8 @@ _OBJECTS = """
             AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
     )
     SELECT name, relkind::text FROM relations
-    UNION ALL SELECT name || ' ' || conname, 'constraint' FROM relations JOIN pg_constraint ON conrelid = oid
+    UNION ALL SELECT name || ' ' || conname, 'constraint' FROM relations
+        JOIN pg_constraint ON conrelid = relations.oid
     UNION ALL SELECT name || ' ' || tgname, 'trigger' FROM relations
         JOIN pg_trigger ON tgrelid = relations.oid AND NOT tgisinternal
     UNION ALL SELECT p.oid::regprocedure::text, 'function'

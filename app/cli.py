@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from .errors import CRMError, DatabaseUnavailable
+from .errors import CRMError, DatabaseUnavailable, SchemaDiffers
 
 _GONE = ("08", "53300", "57P")
 """SQLSTATEs of a connection that failed, of too many of them, and of a server that shuts down."""
@@ -21,7 +21,7 @@ def main() -> None:
             # A terminal that cannot show a customer's emoji is no reason to fail.
             stream.reconfigure(errors="replace")
     try:
-        from . import _customers  # noqa: F401, PLC0415 - its packages are an extra; it adds its commands
+        from . import _customers, _tickets  # noqa: F401, PLC0415 - their packages are an extra; they add commands
         from ._commands import crm  # noqa: PLC0415
 
         crm(prog_name="crm")
@@ -30,7 +30,8 @@ def main() -> None:
             raise
         _fail("the command line is not installed: pip install 'crm-digital-fte[cli]'")
     except (CRMError, SQLAlchemyError) as error:
-        _fail(str(explained(error)))
+        known = explained(error)
+        _fail(*(str(known).split("\n") if isinstance(known, SchemaDiffers) else [str(known)]))
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -45,7 +46,7 @@ def explained(error: CRMError | SQLAlchemyError) -> CRMError:
     return CRMError(f"the database refused a statement ({sqlstate or type(error).__name__})")
 
 
-def _fail(problem: str) -> NoReturn:
-    line = "".join(character if character.isprintable() else " " for character in problem)
-    print(f"crm: {line}", file=sys.stderr)  # noqa: T201
+def _fail(*problem: str) -> NoReturn:
+    lines = ["".join(character if character.isprintable() else " " for character in line) for line in problem]
+    print("crm:", "\n".join(lines), file=sys.stderr)  # noqa: T201
     sys.exit(1)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from .errors import InvalidValue, from_database
+from .errors import ConcurrentChange, InvalidValue, from_database
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -105,4 +105,6 @@ def transaction(
 
 def is_retryable(error: BaseException) -> bool:
     """Whether the same transaction may succeed when it is run again."""
+    if isinstance(error, ConcurrentChange):
+        return True
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in RETRYABLE

@@ -135,6 +135,13 @@ class DuplicateValue(Conflict):
     """A value that must be unique is taken."""
 
 
+class ConcurrentChange(Conflict):
+    """Another transaction has just written the same, and this one cannot see it: run it again."""
+
+    def __init__(self) -> None:
+        super().__init__("another transaction has just written the same; run this one again")
+
+
 class AppendOnly(Conflict):
     """Audit records can be neither changed nor removed."""
 

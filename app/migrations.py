@@ -140,7 +140,7 @@ def check(target: Engine | Connection | URL | str, *, settings: Settings | None 
         raise MigrationError("Target database is not up to date.")
     found = differences(target, settings=settings)
     if found:
-        raise SchemaDiffers(f"the database differs from revision {head()} in {len(found)} places:", found)
+        raise SchemaDiffers(f"the database differs from revision {head()}:", found)
 
 
 def differences(target: Engine | Connection | URL | str, *, settings: Settings | None = None) -> list[str]:
@@ -200,7 +200,8 @@ def connect(config: Config, settings: Settings) -> Iterator[Connection]:
         yield target
         return
     if isinstance(target, Engine):
-        with target.connect() as connection:
+        # An engine in autocommit mode would leave a failed step half done.
+        with target.connect().execution_options(isolation_level="READ COMMITTED") as connection:
             yield connection
         return
     url = normalize_url(target) if target is not None else resolve_url(settings)

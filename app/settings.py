@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     default_region: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
     """ISO 3166 region for phone numbers written without a country code."""
 
+    reopen_grace_days: int = Field(default=14, ge=0, le=36_500)
+    """How long after its closing ``crm tickets reopen`` opens a ticket again; later it opens a follow-up."""
+
     embedder: str = "lexical"
     """lexical (built in, no model), openai or fastembed."""
     embedder_model: str | None = None

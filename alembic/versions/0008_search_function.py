@@ -64,6 +64,8 @@ $$
 
 
 def upgrade() -> None:
+    # Loads the extension: who is no superuser may only set parameters that the server knows.
+    op.execute("SELECT '[1]'::vector")
     op.execute(SEARCH_KNOWLEDGE_BASE)
 
 

@@ -20,7 +20,9 @@ branch_labels = None
 depends_on = None
 
 # Rows that a downgrade loses: table and condition.
-LOSES = {"identity_events": "true", "customer_merges": "true", "customer_redirects": "true"}
+LOSES = dict.fromkeys(
+    ["identity_events", "customer_merges", "customer_merge_moves", "customer_redirects"], "true"
+)
 
 TABLES = [
     """
@@ -118,9 +120,13 @@ BEGIN
         PERFORM 1 FROM customers WHERE id = living FOR KEY SHARE;
         locked := FOUND;
         EXIT WHEN locked AND living = NEW.customer_id;
-        SELECT customer_id INTO target FROM customer_redirects WHERE absorbed_id = NEW.customer_id;
+        -- Both in one look: a customer that is being restored is in one of the two at any time.
+        SELECT id INTO target FROM (
+            SELECT id FROM customers WHERE id = NEW.customer_id
+            UNION ALL SELECT customer_id FROM customer_redirects WHERE absorbed_id = NEW.customer_id
+        ) AS current;
         IF NOT FOUND THEN
-            RETURN NEW;  -- Restored meanwhile, or there never was such a customer: the foreign key says so.
+            RETURN NEW;  -- There never was such a customer: the foreign key says so.
         END IF;
         EXIT WHEN locked AND living = target;
         living := target;

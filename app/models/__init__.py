@@ -19,16 +19,22 @@ from .identity import CustomerMerge, CustomerMergeMove, CustomerRedirect, Identi
 from .knowledge import EMBEDDING_DIMENSIONS, KnowledgeBaseEntry, KnowledgeCategory
 from .metric import AgentMetric, MetricType
 from .ticket import (
+    FINISHED,
     TRANSITIONS,
     Ticket,
     TicketCategory,
+    TicketField,
+    TicketFieldChange,
+    TicketLink,
     TicketPriority,
+    TicketRecordHead,
     TicketStatus,
     TicketStatusChange,
 )
 
 __all__ = [
     "EMBEDDING_DIMENSIONS",
+    "FINISHED",
     "TRANSITIONS",
     "AgentMetric",
     "Base",
@@ -59,7 +65,11 @@ __all__ = [
     "ResolutionType",
     "Ticket",
     "TicketCategory",
+    "TicketField",
+    "TicketFieldChange",
+    "TicketLink",
     "TicketPriority",
+    "TicketRecordHead",
     "TicketStatus",
     "TicketStatusChange",
     "uuid7",

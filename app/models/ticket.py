@@ -1,4 +1,4 @@
-"""Tickets, their state machine, and the record of every status change."""
+"""Tickets, their state machine, and the record of what happened to them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     FetchedValue,
     ForeignKey,
     Identity,
@@ -56,6 +57,14 @@ class TicketCategory(StrEnum):
     COMPLAINT = "complaint"
 
 
+class TicketField(StrEnum):
+    """What is recorded besides the status."""
+
+    ASSIGNED_TO = "assigned_to"
+    CATEGORY = "category"
+    PRIORITY = "priority"
+
+
 TRANSITIONS: Mapping[TicketStatus, frozenset[TicketStatus]] = {
     TicketStatus.OPEN: frozenset(
         {
@@ -92,6 +101,9 @@ TRANSITIONS: Mapping[TicketStatus, frozenset[TicketStatus]] = {
 }
 """Where a ticket may go from each status. The database holds the same table and is the one that refuses."""
 
+FINISHED = frozenset({TicketStatus.RESOLVED, TicketStatus.CLOSED})
+"""Nobody works on the ticket any more."""
+
 TICKET_NUMBER_SEQUENCE = Sequence("ticket_number_seq", start=1, increment=1, metadata=Base.metadata)
 
 
@@ -106,6 +118,7 @@ class Ticket(Base):
         Index("idx_tickets_status", "status", "priority"),
         Index("idx_tickets_channel", "source_channel", "created_at"),
         Index("idx_tickets_conversation", "conversation_id"),
+        Index("idx_tickets_created", "created_at", "id"),
     )
 
     id: Mapped[UUIDPrimaryKey]
@@ -135,6 +148,9 @@ class Ticket(Base):
     conversation: Mapped[Conversation | None] = relationship(back_populates="tickets", lazy="raise")
     status_changes: Mapped[list[TicketStatusChange]] = relationship(
         back_populates="ticket", lazy="raise", passive_deletes="all", order_by="TicketStatusChange.seq"
+    )
+    field_changes: Mapped[list[TicketFieldChange]] = relationship(
+        back_populates="ticket", lazy="raise", passive_deletes="all", order_by="TicketFieldChange.seq"
     )
 
 
@@ -169,3 +185,57 @@ class TicketStatusChange(Base):
     """SHA-256 over this entry and ``prev_hash``: one chain per ticket."""
 
     ticket: Mapped[Ticket] = relationship(back_populates="status_changes", lazy="raise")
+
+
+class TicketFieldChange(Base):
+    """One entry of the second record: who gave the ticket to whom, or changed its priority or category.
+
+    It has changes only: what a ticket was opened with is the ``old_value`` of the first one.
+    """
+
+    __tablename__ = "ticket_field_changes"
+    __table_args__ = (
+        code_check("field", TicketField),
+        UniqueConstraint("ticket_id", "prev_hash"),
+        UniqueConstraint("ticket_id", "seq"),
+    )
+
+    id: Mapped[UUIDPrimaryKey]
+    seq: Mapped[int] = mapped_column(BigInteger, Identity())
+    ticket_id: Mapped[UUID] = mapped_column(ForeignKey("tickets.id"))
+    field: Mapped[TicketField] = mapped_column(code(TicketField, 20))
+    old_value: Mapped[str | None]
+    new_value: Mapped[str | None]
+    changed_by: Mapped[str] = mapped_column(String(255))
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    comment: Mapped[str | None]
+    db_user: Mapped[str] = mapped_column(Text)
+    prev_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+
+    ticket: Mapped[Ticket] = relationship(back_populates="field_changes", lazy="raise")
+
+
+class TicketRecordHead(Base):
+    """Where a ticket's two chains end: entries that are cut off are missed, also after later ones."""
+
+    __tablename__ = "ticket_record_heads"
+
+    ticket_id: Mapped[UUID] = mapped_column(ForeignKey("tickets.id"), primary_key=True)
+    status_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    field_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class TicketLink(Base):
+    """``ticket_id`` is the follow-up of ``follows_ticket_id``, which was closed too long ago to reopen."""
+
+    __tablename__ = "ticket_links"
+    __table_args__ = (
+        CheckConstraint("ticket_id <> follows_ticket_id", name="two_tickets"),
+        Index("ticket_links_follows_ticket_id_idx", "follows_ticket_id"),
+    )
+
+    ticket_id: Mapped[UUID] = mapped_column(ForeignKey("tickets.id"), primary_key=True)
+    follows_ticket_id: Mapped[UUID] = mapped_column(ForeignKey("tickets.id"), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    created_by: Mapped[str] = mapped_column(String(255))

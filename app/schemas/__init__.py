@@ -8,6 +8,18 @@ from .merging import MergePlan, UnmergeReport
 from .messages import Attachment, HistoryEntry, InboundMessage, Ingested, OutboundMessage
 from .metrics import ChannelMetrics
 from .pages import Cursor, Page
+from .tickets import (
+    HistoryFault,
+    HistoryFinding,
+    RegressionKind,
+    Spread,
+    TicketGrouping,
+    TicketLifecycle,
+    TicketRegression,
+    TicketReport,
+    TicketReportRow,
+    TicketSummary,
+)
 
 __all__ = [
     "Assurance",
@@ -19,6 +31,8 @@ __all__ = [
     "Evidence",
     "Fate",
     "HistoryEntry",
+    "HistoryFault",
+    "HistoryFinding",
     "Identifier",
     "IdentityPolicy",
     "InboundMessage",
@@ -29,8 +43,16 @@ __all__ = [
     "OutboundMessage",
     "Outcome",
     "Page",
+    "RegressionKind",
     "Resolution",
     "Signal",
+    "Spread",
+    "TicketGrouping",
+    "TicketLifecycle",
+    "TicketRegression",
+    "TicketReport",
+    "TicketReportRow",
+    "TicketSummary",
     "Uncanonical",
     "UnmergeReport",
 ]

@@ -25,10 +25,13 @@ from ..models import (
     uuid7,
 )
 from ..normalization import normalize_identifier
-from ..schemas import Identifier, IdentityPolicy, InboundMessage, Ingested, OutboundMessage
+from ..schemas import Assurance, Identifier, IdentityPolicy, InboundMessage, Ingested, OutboundMessage
 from . import identity, tickets
+from ._conversation_status import change_status
 from ._input import checked_code, checked_json, checked_optional_text, checked_text, checked_uuid
 from ._living import lock_living
+
+__all__ = ["change_status", "ingest", "reply", "reply_target", "set_delivery_status"]
 
 
 def ingest(
@@ -72,10 +75,14 @@ def ingest(
     opened = conversation_id is None
     if conversation_id is None:
         conversation_id = _open_conversation(session, customer_id, route)
+    elif not inbound.auto_reply:
+        _reopen_conversation(session, conversation_id)
     session.execute(
         insert(Message).values(conversation_id=conversation_id, customer_id=customer_id, **message)
     )
-    ticket_id, reopened = (None, False) if opened else _wake_ticket(session, conversation_id, inbound)
+    ticket_id, reopened = None, False
+    if not opened:
+        ticket_id, reopened = _wake_ticket(session, conversation_id, inbound, resolution.assurance)
     return Ingested(
         message_id=message["id"],
         conversation_id=conversation_id,
@@ -139,6 +146,7 @@ def set_delivery_status(session: Session, message_id: UUID, status: DeliveryStat
     status = checked_code("status", status, DeliveryStatus)
     order = [DeliveryStatus.PENDING, DeliveryStatus.FAILED, DeliveryStatus.DELIVERED, DeliveryStatus.READ]
     earlier = order[: order.index(status)]
+    session.flush()
     message = session.scalars(
         update(Message)
         .where(Message.id == checked_uuid("message_id", message_id))
@@ -266,23 +274,13 @@ def _find_conversation(session: Session, customer_id: UUID, route: dict[str, Any
             ConversationRoute.identifier_value == route["identifier_value"],
             Conversation.status.is_distinct_from(ConversationStatus.CLOSED),
         ]
-    found = session.execute(
-        select(Conversation.id, Conversation.status)
+    return session.scalar(
+        select(Conversation.id)
         .join(ConversationRoute)
         .where(*same)
         .order_by(Conversation.created_at.desc(), Conversation.id.desc())
         .limit(1)
-    ).one_or_none()
-    if found is None:
-        return None
-    if found.status is ConversationStatus.CLOSED:
-        session.execute(
-            update(Conversation)
-            .where(Conversation.id == found.id)
-            .values(status=ConversationStatus.ACTIVE, closed_at=None, resolution_type=None)
-        )
-    conversation_id: UUID = found.id
-    return conversation_id
+    )
 
 
 def _open_conversation(session: Session, customer_id: UUID, route: dict[str, Any]) -> UUID:
@@ -304,10 +302,22 @@ def _latest_ticket(conversation_id: UUID) -> Any:
     )
 
 
+def _reopen_conversation(session: Session, conversation_id: UUID) -> None:
+    session.execute(
+        update(Conversation)
+        .where(Conversation.id == conversation_id, Conversation.status == ConversationStatus.CLOSED)
+        .values(status=ConversationStatus.ACTIVE, closed_at=None, resolution_type=None)
+    )
+
+
 def _wake_ticket(
-    session: Session, conversation_id: UUID, inbound: InboundMessage
+    session: Session, conversation_id: UUID, inbound: InboundMessage, assurance: Assurance
 ) -> tuple[UUID | None, bool]:
-    """Reopen a resolved ticket, and take up one that waited for the customer; machines wake nobody."""
+    """Reopen a resolved ticket, and take up one that waited for the customer; machines wake nobody.
+
+    The record names the customer only where the channel proved who wrote.
+    """
+    session.flush()
     # Locked and read afresh: between a look and the change, somebody else could move the ticket on.
     ticket = session.scalars(
         select(Ticket)
@@ -320,11 +330,12 @@ def _wake_ticket(
     if inbound.auto_reply or ticket.status not in {TicketStatus.RESOLVED, TicketStatus.WAITING}:
         return ticket.id, False
     reopened = ticket.status is TicketStatus.RESOLVED
+    proven = assurance is Assurance.VERIFIED
     tickets.change_status(
         session,
         ticket.id,
         TicketStatus.OPEN,
-        actor=f"customer:{ticket.customer_id}",
-        comment="the customer wrote again",
+        actor=f"customer:{ticket.customer_id}" if proven else "system:ingest",
+        comment="the customer wrote again" if proven else "a message that claims to be the customer's",
     )
     return ticket.id, reopened

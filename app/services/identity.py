@@ -11,7 +11,7 @@ from sqlalchemy import ARRAY, Text, bindparam, delete, func, insert, select, tex
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ..errors import IdentifierNotFound, IdentifierTaken, InvalidValue
+from ..errors import ConcurrentChange, IdentifierNotFound, IdentifierTaken, InvalidValue
 from ..models import Channel, Customer, CustomerIdentifier, IdentifierType, IdentityEvent, IdentityEventType
 from ..normalization import PLACEHOLDER_DOMAIN, is_blocked, normalize_identifier, normalize_name
 from ..schemas import Assurance, CustomerProfile, Identifier, IdentityPolicy, Outcome, Resolution
@@ -115,7 +115,8 @@ def _write(session: Session, call: Call) -> Decision:
         except IntegrityError:
             failures += 1
             if failures == _ATTEMPTS:
-                raise
+                # Not chained: the database's text repeats the address.
+                raise ConcurrentChange from None
 
 
 def _lock_customer(session: Session, customer_id: UUID) -> bool:
@@ -211,6 +212,7 @@ def detach_identifier(
 
 
 def _locked_identifier(session: Session, identifier_id: UUID) -> CustomerIdentifier:
+    session.flush()
     identifier = session.scalars(
         select(CustomerIdentifier)
         .where(CustomerIdentifier.id == checked_uuid("identifier_id", identifier_id))

@@ -1,8 +1,8 @@
 CREATE OR REPLACE FUNCTION refuse_audit_change()
 RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    -- Depth 1 is a client's own INSERT, deeper is one that a trigger makes.
-    IF TG_OP = 'INSERT' AND pg_trigger_depth() > 1 THEN
+    -- Depth 1 is a client's own statement, deeper is one that a trigger makes.
+    IF pg_trigger_depth() > 1 AND (TG_OP = 'INSERT' OR TG_OP = ANY (TG_ARGV)) THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% is written by triggers only; % is refused', TG_TABLE_NAME, TG_OP

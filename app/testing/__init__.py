@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         KnowledgeBaseEntryFactory,
         MessageFactory,
         TicketFactory,
+        TicketLinkFactory,
     )
     from .postgres import Databases, provision
     from .recorder import QueryRecorder
@@ -45,6 +46,7 @@ __all__ = [
     "MessageFactory",
     "QueryRecorder",
     "TicketFactory",
+    "TicketLinkFactory",
     "bound_to",
     "provision",
 ]

@@ -1,9 +1,9 @@
 """A factory for every table, building into the session of whoever uses them.
 
 ``with bound_to(session): CustomerFactory()`` flushes a row and reads back what the database filled in; it
-never commits. The pytest fixture ``session`` is bound already. Only ``ticket_status_changes`` has no factory,
-since triggers alone may write it: ``TicketFactory(status=...)`` gets there by legal steps, and so the ticket
-has a legal history. Owners are passed as rows or as ids: ``customer=ada`` or ``customer_id=ada.id``.
+never commits. The pytest fixture ``session`` is bound already. Only the tickets' record has no factories:
+triggers alone may write it. ``TicketFactory(status=...)`` gets there by legal steps, and so the ticket has a
+legal history. Owners are passed as rows or as ids: ``customer=ada`` or ``customer_id=ada.id``.
 """
 # factory_boy says that it is typed, and is not:
 # mypy: disable-error-code="no-untyped-call"
@@ -243,6 +243,26 @@ class TicketFactory(CRMFactory):
                 ticket.resolved_at = kwargs["resolved_at"]
             session.flush()
         return ticket
+
+
+class TicketLinkFactory(CRMFactory):
+    """``ticket``, opened as the follow-up of ``follows_ticket``, which was closed."""
+
+    class Meta:
+        model = models.TicketLink
+
+    class Params:
+        follows_ticket = owner("follows_ticket_id", models.Ticket, TicketFactory, closed=True)
+        ticket = owner(
+            "ticket_id",
+            models.Ticket,
+            TicketFactory,
+            customer_id=SelfAttribute("..follows_ticket.customer_id"),
+        )
+
+    ticket_id = None
+    follows_ticket_id = None
+    created_by = "human:7"
 
 
 class KnowledgeBaseEntryFactory(CRMFactory):

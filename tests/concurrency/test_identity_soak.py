@@ -22,7 +22,7 @@ from app.database import transaction
 from app.errors import AlreadyAbsorbed, SelfMerge
 from app.models import Channel, CustomerMerge
 from app.schemas import Identifier, InboundMessage, OutboundMessage
-from app.services import conversations, merging
+from app.services import conversations, identity, merging
 from app.testing import ConversationFactory, CustomerFactory, MessageFactory, TicketFactory, bound_to
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -60,11 +60,13 @@ sessions = make_session_factory(make_engine(url, pool_size=threads))
 barrier = Barrier(threads)
 
 
-def keys(person):
+def keys(person, number):
+    # A number is one key as a phone and as a WhatsApp id, which no unique key tells.
+    type_ = ("phone", "whatsapp")[number % 2]
     return [
         Identifier(type="email", value=f"p{person}@example.com"),
-        Identifier(type="phone", value=f"+49152{person:08}"),
-        Identifier(type="whatsapp", value=f"whatsapp:+49153{person:08}"),
+        Identifier(type=type_, value=f"+49152{person:08}"),
+        Identifier(type=type_, value=f"+49153{person:08}"),
     ]
 
 
@@ -72,10 +74,11 @@ def resolve(number):
     barrier.wait()
     found = []
     for person in range(people):
-        same, reversed_, overlapping = (0, 1), (1, 0), ((0, 1), (1, 2), (2, 0))[number % 3]
-        chosen = [same, reversed_, overlapping][person % 3]
+        same, reversed_ = (1, 2), ((1, 2), (2, 1))[number // 2 % 2]
+        overlapping = ((0, 1), (1, 2), (2, 0))[number % 3]
+        chosen = (same, reversed_, overlapping)[person % 3]
         with sessions.begin() as session:
-            asked = [keys(person)[key] for key in chosen]
+            asked = [keys(person, number)[key] for key in chosen]
             found.append(str(identity.resolve(session, asked, channel=Channel.WEB_FORM).customer_id))
     return found
 
@@ -123,6 +126,18 @@ def test_thirty_two_resolvers_in_several_processes_make_one_customer_each(
 
 Step = tuple[str, Mapping[str, int]]
 """What was done, and how many rows it added."""
+
+
+def test_one_number_as_a_phone_and_as_a_whatsapp_id_at_once_is_one_customer(sessions, until_it_waits):
+    def resolve(session: Session, type_: str) -> UUID:
+        asked = [Identifier(type=type_, value="+4915112345678")]
+        return identity.resolve(session, asked, channel=Channel.WEB_FORM).customer_id
+
+    with sessions() as first:
+        made = resolve(first, "phone")
+        second = until_it_waits(lambda: transaction(sessions, resolve, "whatsapp"))
+        first.commit()
+        assert second.result(30) == made
 
 
 class Soak:

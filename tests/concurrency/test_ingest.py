@@ -91,7 +91,9 @@ def test_a_message_that_meets_a_change_of_its_ticket_is_stored_and_follows_it(se
         ).id
         tickets.change_status(session, ticket_id, TicketStatus.WAITING, actor="human:7")
     with sessions() as agent:
-        tickets.change_status(agent, ticket_id, TicketStatus.ESCALATED, actor="human:7")
+        tickets.change_status(
+            agent, ticket_id, TicketStatus.ESCALATED, actor="human:7", escalation_reason="angry"
+        )
         # From escalated no way leads to open.
         message = until_it_waits(lambda: deliver(sessions, webhook(1)))
         agent.commit()

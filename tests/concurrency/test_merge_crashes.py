@@ -29,7 +29,8 @@ WHY = {"actor": "system:crash", "reason": "crash"}
 TABLES = ["customers", "customer_merges", "customer_merge_moves", "identity_events", *merging.MOVED_TABLES]
 MESSAGES = """
     INSERT INTO messages (conversation_id, customer_id, channel, direction, role, content)
-    SELECT :conversation_id, :customer_id, 'email', 'inbound', 'customer', 'Hi' FROM generate_series(1, :messages)
+    SELECT :conversation_id, :customer_id, 'email', 'inbound', 'customer', 'Hi'
+    FROM generate_series(1, :messages)
 """
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, create_engine, make_url, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import URL, make_url
 
 from app import migrations
 from app.errors import MigrationError
@@ -135,39 +131,6 @@ def test_a_renamed_version_table_is_used_everywhere(server, alembic):
     migrations.downgrade(url, "base", settings=settings)
     assert server.one(url, "SELECT version_num FROM alembic_version") == "theirs"
     assert "crm_version" in alembic("upgrade", "0001", "--sql", **renamed).stdout
-
-
-@ON_16
-def test_four_jobs_at_once_all_succeed_and_each_revision_is_applied_once(server, revisions):
-    url = server.empty()
-    jobs = [
-        subprocess.Popen(
-            [sys.executable, "-m", "alembic", "upgrade", "head"],
-            cwd=CHECKOUT,
-            env=os.environ | {"DATABASE_URL": url},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(4)
-    ]
-    errors = [job.communicate(timeout=120)[1] for job in jobs]
-    assert [job.returncode for job in jobs] == [0, 0, 0, 0], errors
-    applied = [line for error in errors for line in error.splitlines() if "Running upgrade" in line]
-    assert len(applied) == len(revisions)
-    assert migrations.current(url) == migrations.head()
-
-
-@ON_16
-def test_a_job_that_gets_no_turn_gives_up_and_says_so(server):
-    url = server.at("0001")
-    with create_engine(url, poolclass=NullPool).connect() as other:
-        other.execute(text("SELECT pg_advisory_lock(:key)"), {"key": migrations.LOCK_KEY})
-        with pytest.raises(
-            MigrationError, match=r"another migration job is still running after 0\.3 seconds"
-        ):
-            migrations.upgrade(url, "head", settings=Settings(migration_wait=0.3))
-    migrations.upgrade(url, "0002")
 
 
 def test_nothing_shadows_the_alembic_package():

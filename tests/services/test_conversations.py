@@ -235,7 +235,9 @@ def test_a_ticket_that_somebody_else_moved_on_is_seen_as_it_is(crm_clone):
         )
         tickets.change_status(desk, ticket.id, TicketStatus.WAITING, actor="human:7")
         desk.commit()
-        tickets.change_status(elsewhere, ticket.id, TicketStatus.ESCALATED, actor="human:8")
+        tickets.change_status(
+            elsewhere, ticket.id, TicketStatus.ESCALATED, actor="human:8", escalation_reason="angry"
+        )
         elsewhere.commit()
         # This session still holds the ticket as waiting; from escalated nothing leads to open.
         assert ticket.status is TicketStatus.WAITING

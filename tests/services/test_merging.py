@@ -29,7 +29,6 @@ from app.testing import (
     ConversationFactory,
     ConversationRouteFactory,
     CustomerFactory,
-    CustomerIdentifierFactory,
     MessageFactory,
     TicketFactory,
 )
@@ -70,10 +69,6 @@ def everything(session: Session) -> dict[str, list[str]]:
 
 def merge(session: Session, survivor: Customer, absorbed: Customer, **options: Any) -> CustomerMerge:
     return merging.merge(session, survivor.id, absorbed.id, **(WHY | options))
-
-
-def values(session: Session, customer_id: UUID) -> set[str]:
-    return {r["identifier_value"] for r in rows(session, "customer_identifiers", customer_id).values()}
 
 
 def email(value: str, *, verified: bool = True) -> Identifier:
@@ -281,61 +276,6 @@ def test_after_merging_two_whatsapp_people_each_answer_goes_to_the_right_number(
         merging.unmerge(session, done.id, **WHY)
 
 
-def test_one_number_as_a_phone_of_one_and_a_whatsapp_id_of_the_other(session):
-    number = "+4915112345678"
-    typed = CustomerIdentifierFactory(identifier_type="phone", identifier_value=number).customer_id
-    proven = CustomerIdentifierFactory(
-        channel=Channel.WHATSAPP, identifier_value=number, verified=True
-    ).customer_id
-    merging.merge(session, typed, proven, **WHY)
-    known = {
-        r["identifier_type"]: r["verified"] for r in rows(session, "customer_identifiers", typed).values()
-    }
-    assert (known["phone"], known["whatsapp"]) == (False, True)
-    resolution = identity.resolve(session, [whatsapp(number)], channel=Channel.WHATSAPP)
-    assert (resolution.customer_id, resolution.assurance) == (typed, "verified")
-
-
-def test_one_address_in_two_spellings(session):
-    canonical = CustomerIdentifierFactory(identifier_value="ana@example.com", verified=True).customer_id
-    raw = CustomerIdentifierFactory(identifier_value="Ana@Example.com").customer_id
-    merging.merge(session, canonical, raw, **WHY)
-    assert values(session, canonical) >= {"ana@example.com", "Ana@Example.com"}
-    assert identity.find_customer(session, email("ANA@example.com")).id == canonical
-
-
-@pytest.mark.parametrize(
-    ("stored", "asked"),
-    [
-        ({"email": "Other@Example.com"}, email("other@example.com")),
-        ({"phone": "+49 151 12345678"}, Identifier(type="phone", value="+4915112345678")),
-        ({"phone": "4915112345678"}, Identifier(type="whatsapp", value="whatsapp:+4915112345678")),
-    ],
-)
-def test_an_address_that_only_the_absorbed_profile_told_leads_to_the_survivor(session, stored, asked):
-    ana = CustomerFactory(phone="+15551234567")
-    other = CustomerFactory(**stored)
-    assert identity.find_customer(session, asked).id == other.id
-    merge(session, ana, other)
-    assert identity.find_customer(session, asked).id == ana.id
-    assert identity.resolve(session, [asked], channel=Channel.EMAIL).outcome == "matched"
-
-
-def test_a_profiles_address_that_is_unreadable_or_anothers_names_nobody(session):
-    holder = CustomerIdentifierFactory(identifier_type="phone", identifier_value="+4915112345678").customer_id
-    ana = CustomerFactory(phone="+15551234567")
-    for stored in (
-        {"phone": "+49 151 12345678"},
-        {"phone": "ask Ben", "email": "nobody"},
-        {"phone": "0151 123", "email": f"{uuid4()}@placeholder.invalid"},
-        {"phone": "000000000", "email": "noreply@example.com"},
-        {"phone": "", "email": ""},
-    ):
-        merge(session, ana, CustomerFactory(**stored))
-    assert all(value.startswith("person") for value in values(session, ana.id))
-    assert identity.find_customer(session, Identifier(type="phone", value="+4915112345678")).id == holder
-
-
 def test_loaded_objects_and_collections_lose_nothing(session):
     ana, other = person(), person()
     other_id = other.id
@@ -413,13 +353,3 @@ def test_a_route_without_its_customers_number_stays_as_it_is(session):
     before = (route.identifier_value, route.address, route.thread_id)
     merging.merge(session, CustomerFactory().id, other, **WHY)
     assert (route.identifier_value, route.address, route.thread_id) == before
-
-
-def test_identifiers_of_ten_merged_people_all_lead_to_one(session):
-    people = [CustomerFactory(with_whatsapp=True) for _ in range(10)]
-    numbers = [p.phone for p in people]
-    for absorbed in people[1:]:
-        merge(session, people[0], absorbed)
-    found = {identity.find_customer(session, whatsapp(number)).id for number in numbers}
-    assert found == {people[0].id}
-    assert values(session, people[0].id) >= set(numbers)

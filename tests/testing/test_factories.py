@@ -32,7 +32,7 @@ from app.testing import (
 
 FACTORIES = [getattr(testing, name) for name in testing.__all__ if name.endswith("Factory")]
 OWNED = [ConversationFactory, CustomerIdentifierFactory, IdentityEventFactory, MessageFactory, TicketFactory]
-BY_TRIGGERS = {models.TicketStatusChange}
+BY_TRIGGERS = {models.TicketStatusChange, models.TicketFieldChange, models.TicketRecordHead}
 
 
 def columns_of(row: Base) -> dict[str, object]:
