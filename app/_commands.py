@@ -24,7 +24,7 @@ from .backup import restore
 from .database import make_engine, make_session_factory, transaction
 from .embeddings import Embedder, get_embedder
 from .errors import MigrationError, NotFound
-from .models import Customer, IdentifierType, KnowledgeBaseEntry, KnowledgeCategory
+from .models import Customer, IdentifierType, KnowledgeBaseEntry, KnowledgeCategory, Ticket, TicketLink
 from .schemas import Identifier, Ingested, Outcome
 from .services import conversations, identity, knowledge, merging, search, tickets, timeline
 from .settings import Settings, load_settings
@@ -252,7 +252,16 @@ def _ticket_and_record(session: Session, number: str) -> RenderableType:
     name = session.get_one(Customer, ticket.customer_id).name
     record = tickets.status_history(session, ticket.id), tickets.field_history(session, ticket.id)
     life = _tickets_show.life(tickets.lifecycle(session, ticket.id))
-    return _render.ticket(ticket, name, *record, more=life)
+    return _render.ticket(ticket, name, *record, more={**_links(session, ticket.id), **life})
+
+
+def _links(session: Session, ticket_id: UUID) -> dict[str, str | None]:
+    """The tickets before and after this one."""
+    number, link = Ticket.ticket_number, TicketLink
+    before = select(number).join(link, link.follows_ticket_id == Ticket.id).where(link.ticket_id == ticket_id)
+    after = select(number).join(link, link.ticket_id == Ticket.id).where(link.follows_ticket_id == ticket_id)
+    found = {"follows": session.scalars(before), "followed by": session.scalars(after)}
+    return {name: ", ".join(sorted(numbers)) or None for name, numbers in found.items()}
 
 
 Revision = Annotated[str, typer.Argument(metavar="REVISION", help="A revision, or a step such as +1 or -1.")]

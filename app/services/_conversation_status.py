@@ -39,6 +39,7 @@ def change_status(
     reason = checked_optional_text("escalation_reason", escalation_reason, max_length=255)
     if resolution_type is not None:
         resolution_type = checked_code("resolution_type", resolution_type, ResolutionType)
+    session.flush()
     found = select(Conversation).where(Conversation.id == checked_uuid("conversation_id", conversation_id))
     conversation = session.scalars(
         found.with_for_update(key_share=True), execution_options={"populate_existing": True}

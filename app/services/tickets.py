@@ -252,7 +252,7 @@ def close_stale(session: Session, *, resolved_before: datetime, actor: str, limi
         .where(Ticket.id == due.c.id, acting_as(checked_actor(actor)))
         .values(status=TicketStatus.CLOSED)
         .returning(Ticket.id, Ticket.resolved_at),
-        execution_options={"synchronize_session": False},
+        execution_options={"synchronize_session": "fetch"},
     ).all()
     return [row.id for row in sorted(closed, key=lambda row: (row.resolved_at, row.id))]
 
@@ -273,6 +273,7 @@ def get_ticket(session: Session, id_or_number: UUID | str) -> Ticket:
             condition = Ticket.ticket_number == f"TKT-{number[1]:0>4}"
         else:
             condition = Ticket.id == checked_uuid("ticket", text.strip())
+    session.flush()
     statement = select(Ticket).where(condition)
     ticket = session.scalars(statement, execution_options={"populate_existing": True}).one_or_none()
     if ticket is None:

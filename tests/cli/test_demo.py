@@ -106,7 +106,7 @@ def test_each_ticket_went_through_a_legal_and_signed_life(runs: TwoRuns) -> None
     assert len({ticket.conversation_id for ticket in opened}) == len(opened)
     assert all(ticket.resolution_notes for ticket in opened if ticket.status is TicketStatus.RESOLVED)
     assert all(ticket.escalation_reason for ticket in opened if ticket.status is TicketStatus.ESCALATED)
-    assert {entry.changed_by.split(":")[0] for entry in record} == {"ai", "human", "customer"}
+    assert {entry.changed_by.split(":")[0] for entry in record} == {"ai", "human", "customer", "system"}
     assert not any(entry.forced for entry in record)
     assert any(
         (entry.old_status, entry.new_status) == (TicketStatus.RESOLVED, TicketStatus.OPEN) for entry in record

@@ -87,7 +87,7 @@ def test_what_goes_wrong_is_one_line_and_exit_code_1(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["tickets"], "No such command 'tickets'"),
+        (["sell"], "No such command 'sell'"),
         (["ticket"], "Missing argument"),
         (["search", "refund", "--limit", "0"], "Invalid value for '--limit'"),
         (["search", "refund", "--category", "novels"], "'novels' is not one of"),

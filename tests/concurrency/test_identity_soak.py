@@ -267,7 +267,7 @@ def violations(session: Session) -> dict[str, int]:
     return {name: session.scalar(text(f"SELECT count(*) {check}")) for name, check in checks.items()}
 
 
-@pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("seconds", [3, pytest.param(45, marks=pytest.mark.soak)])
 def test_after_a_soak_every_row_is_there_and_has_a_living_customer(sessions, at_once, seconds):
     soak = Soak(sessions, people=8)
     seed = random.randrange(2**32)

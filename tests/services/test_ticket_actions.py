@@ -304,6 +304,23 @@ def test_an_illegal_transition_names_both_states_and_what_would_be_legal(session
     )
 
 
+def test_what_is_pending_on_an_object_is_not_lost(session):
+    conversation = ConversationFactory()
+    ticket = TicketFactory(conversation=conversation)
+    changes = [
+        lambda: tickets.get_ticket(session, ticket.id),
+        lambda: tickets.change_status(session, ticket.id, WAITING, actor="human:7", with_conversation=True),
+        lambda: tickets.assign(session, ticket.id, "human:9", actor="human:7"),
+        lambda: conversations.change_status(session, conversation.id, "closed", actor="human:7"),
+    ]
+    with session.no_autoflush:
+        for number, change in enumerate(changes):
+            ticket.subject, conversation.sentiment_score = f"subject {number}", number / 10
+            change()
+            session.expire_all()
+            assert (ticket.subject, conversation.sentiment_score) == (f"subject {number}", number / 10)
+
+
 CHANGES = [
     pytest.param(tickets.assign, "assigned_to", "human:9", id="assign"),
     pytest.param(tickets.change_priority, "priority", "critical", id="priority"),

@@ -174,7 +174,6 @@ def test_stale_tickets_are_closed_in_batches_and_each_record_names_the_actor(ses
     assert queries.count == 1, queries
     assert tickets.close_stale(session, **close) == [ticket.id for ticket in made[3:]]
     assert tickets.close_stale(session, **close) == []
-    session.expire_all()
     for ticket in made:
         assert (ticket.status, ticket.resolved_at) == (TicketStatus.CLOSED, T0 + made.index(ticket) * DAY)
         entry = tickets.status_history(session, ticket.id)[-1]
