@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import case, insert, or_, select, update
+from sqlalchemy import Row, case, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -71,11 +71,10 @@ def ingest(
     )
     resolution = resolution.model_copy(update={"ignored": (*resolution.ignored, *ill_formed)})
     customer_id = lock_living(session, resolution.customer_id, key_share=True)
-    conversation_id = _find_conversation(session, customer_id, route)
-    opened = conversation_id is None
-    if conversation_id is None:
-        conversation_id = _open_conversation(session, customer_id, route)
-    elif not inbound.auto_reply:
+    found = _find_conversation(session, customer_id, route)
+    opened = found is None
+    conversation_id = _open_conversation(session, customer_id, route) if found is None else found.id
+    if found is not None and found.status is ConversationStatus.CLOSED and not inbound.auto_reply:
         _reopen_conversation(session, conversation_id)
     session.execute(
         insert(Message).values(conversation_id=conversation_id, customer_id=customer_id, **message)
@@ -262,7 +261,9 @@ def _route(inbound: InboundMessage, default_region: str | None) -> dict[str, Any
     }
 
 
-def _find_conversation(session: Session, customer_id: UUID, route: dict[str, Any]) -> UUID | None:
+def _find_conversation(
+    session: Session, customer_id: UUID, route: dict[str, Any]
+) -> Row[UUID, ConversationStatus | None] | None:
     """The customer's conversation in this thread; without a thread, the one still open on this address."""
     same = [Conversation.customer_id == customer_id, ConversationRoute.channel == route["channel"]]
     same.append(ConversationRoute.account == route["account"])
@@ -274,13 +275,13 @@ def _find_conversation(session: Session, customer_id: UUID, route: dict[str, Any
             ConversationRoute.identifier_value == route["identifier_value"],
             Conversation.status.is_distinct_from(ConversationStatus.CLOSED),
         ]
-    return session.scalar(
-        select(Conversation.id)
+    return session.execute(
+        select(Conversation.id, Conversation.status)
         .join(ConversationRoute)
         .where(*same)
         .order_by(Conversation.created_at.desc(), Conversation.id.desc())
         .limit(1)
-    )
+    ).one_or_none()
 
 
 def _open_conversation(session: Session, customer_id: UUID, route: dict[str, Any]) -> UUID:

@@ -211,7 +211,8 @@ def _migrations_key() -> int:
     """A number of 31 bits that changes with any text that the migrated schema depends on."""
     folder = migrations.alembic_config().get_main_option("script_location")
     digest = hashlib.sha256()
-    for path in sorted([*Path(folder or "").glob("versions/*.py"), *(_APP / "sql").glob("*.sql")]):
+    texts = [*Path(folder or "").glob("versions/*.py"), *(_APP / "sql").glob("*.sql")]
+    for path in sorted(texts, key=lambda path: path.name):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return int.from_bytes(digest.digest()[:4]) >> 1
 

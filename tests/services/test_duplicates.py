@@ -305,6 +305,15 @@ def test_a_rejection_of_absorbed_ids_is_about_the_living_customers(session):
     assert pairs(session) == set()
 
 
+def test_a_rejection_that_a_merge_overruled_says_nothing_about_others(session):
+    ana, ben, cem = (person(phone=NUMBER).id for _ in range(3))
+    duplicates.reject_duplicate(session, ana, ben, **REASON)
+    merging.merge(session, ana, ben, actor="human:7", reason="the same after all")
+    assert pairs(session) == {both(ana, cem)}
+    duplicates.reject_duplicate(session, ana, cem, **REASON)
+    assert pairs(session) == set()
+
+
 def test_a_customer_and_itself_cannot_be_rejected(session):
     ana, ben = (person(phone=NUMBER).id for _ in range(2))
     merging.merge(session, ana, ben, actor="human:7", reason="the same")
