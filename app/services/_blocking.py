@@ -85,7 +85,7 @@ WITH named AS (
 ), words AS (
     SELECT word, count(DISTINCT id) AS holders FROM people, unnest(words) AS word GROUP BY word
 ), chances AS MATERIALIZED (
-    SELECT id, exp(sum(ln(holders / (customers + :unseen)::float))) AS chance
+    SELECT id, exp(greatest(sum(ln(holders / (customers + :unseen)::float)), -100)) AS chance
     FROM people, unnest(people.words) AS spoken JOIN words ON word = spoken GROUP BY id
 ), held AS (
     SELECT customer_id, identifier_type <> 'email' AS is_number, lower(identifier_value) AS value, verified

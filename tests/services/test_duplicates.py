@@ -105,6 +105,12 @@ def test_customers_with_nothing_in_common_are_not_compared(session):
     assert find(session) == []
 
 
+@pytest.mark.parametrize("name", ["a b " * 63, "ab" * 127, "'--;", "\u0300", "{}", "NULL, \\", "🌸" * 255])
+def test_no_name_makes_the_search_fail(session, name):
+    people = [person(name, company=name, phone=NUMBER) for _ in range(2)]
+    assert both(*people) in pairs(session)
+
+
 @pytest.mark.parametrize("dummy", ["000000000", "0", "", "12", "+", "call me", "11111111"])
 def test_a_number_that_is_none_pairs_nobody(session, dummy):
     person(phone=dummy)
