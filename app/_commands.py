@@ -52,7 +52,7 @@ class _Database:
 @contextmanager
 def _database(*, at_head: bool = True) -> Iterator[_Database]:
     settings = load_settings()
-    engine = make_engine(migrations.resolve_url(settings))
+    engine = make_engine(migrations.resolve_url(settings), allow_insecure_tls=settings.allow_insecure_tls)
     try:
         if at_head:
             _require_head(engine, settings)

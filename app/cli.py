@@ -21,7 +21,8 @@ def main() -> None:
             # A terminal that cannot show a customer's emoji is no reason to fail.
             stream.reconfigure(errors="replace")
     try:
-        from . import _customers, _tickets  # noqa: F401, PLC0415 - their packages are an extra; they add commands
+        # Their packages are an extra; they add their commands.
+        from . import _customers, _operations, _tickets  # noqa: F401, PLC0415
         from ._commands import crm  # noqa: PLC0415
 
         crm(prog_name="crm")

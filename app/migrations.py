@@ -15,13 +15,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, inspect, text
+from sqlalchemy import URL, Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from . import _catalogue
 from ._migration_job import LOCK_KEY
-from .database import normalize_url
+from .database import make_engine, normalize_url
 from .errors import CRMError, DatabaseUnavailable, MigrationError, SchemaDiffers
 from .settings import Settings
 
@@ -205,8 +205,11 @@ def connect(config: Config, settings: Settings) -> Iterator[Connection]:
             yield connection
         return
     url = normalize_url(target) if target is not None else resolve_url(settings)
-    engine = create_engine(
-        url, poolclass=NullPool, hide_parameters=True, connect_args={"application_name": "crm-migrate"}
+    engine = make_engine(
+        url,
+        poolclass=NullPool,
+        allow_insecure_tls=settings.allow_insecure_tls,
+        connect_args={"application_name": "crm-migrate"},
     )
     with engine.connect() as connection:
         yield connection

@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     )
     """postgres://, postgresql:// or postgresql+psycopg://. Without it the embedded server is used."""
 
+    allow_insecure_tls: bool = False
+    """Whether a server of another machine may be used without ``sslmode=verify-full``."""
+
     embedded_major: int = 16
     """PostgreSQL major of the embedded server: 16 or 18."""
     embedded_dir: Path | None = None

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from uuid import uuid4
 
 import psycopg
@@ -236,19 +237,76 @@ def test_the_work_runs_again_after_a_lock_timeout_as_often_as_asked(sessions, pe
     holder.close()
 
 
-def test_a_lost_connection_is_not_tried_again(engine, sessions):
+def lose(engine: Engine, connection: Connection) -> None:
+    """End the server's side of a connection."""
+    pid = connection.connection.driver_connection.info.backend_pid
+    with engine.connect() as other:
+        other.execute(select(func.pg_terminate_backend(pid, 5000)))
+
+
+@pytest.mark.parametrize("in_savepoint", [False, True])
+def test_the_work_runs_again_after_a_connection_that_was_lost_before_the_commit(
+    engine, sessions, people, in_savepoint
+):
     calls = []
 
     def work(session: Session) -> None:
         calls.append(1)
-        pid = session.scalar(select(func.pg_backend_pid()))
-        with engine.connect() as other:
-            other.execute(select(func.pg_terminate_backend(pid, 5000)))
+        rename(session, people[0], f"call {len(calls)}")
+        if len(calls) == 1:
+            lose(engine, session.connection())
+            with session.begin_nested() if in_savepoint else nullcontext():
+                session.execute(select(1))
+
+    transaction(sessions, work)
+    assert (len(calls), names(sessions, people)) == (2, ["call 2", ""])
+
+
+def test_a_connection_that_is_lost_each_time_is_an_error_in_the_end(engine, sessions):
+    calls = []
+
+    def work(session: Session) -> None:
+        calls.append(1)
+        lose(engine, session.connection())
         session.execute(select(1))
 
     with pytest.raises(OperationalError):
-        transaction(sessions, work)
-    assert len(calls) == 1
+        transaction(sessions, work, retries=2)
+    assert len(calls) == 3
+
+
+def test_a_connection_that_is_lost_during_the_commit_is_not_tried_again(engine, sessions, people):
+    calls = []
+
+    def work(session: Session) -> None:
+        calls.append(1)
+        rename(session, people[0], "Ann")
+
+    @event.listens_for(engine, "commit")
+    def cut(connection: Connection) -> None:
+        lose(engine, connection)
+
+    try:
+        with pytest.raises(OperationalError):
+            transaction(sessions, work)
+    finally:
+        event.remove(engine, "commit", cut)
+    assert (len(calls), names(sessions, people)) == (1, ["", ""])
+
+
+def test_a_connection_that_is_lost_before_what_is_pending_is_sent_was_lost_before_the_commit(
+    engine, sessions
+):
+    calls, email = [], f"{uuid4()}@example.com"
+
+    def work(session: Session) -> None:
+        calls.append(1)
+        session.add(Customer(email=email))
+        if len(calls) == 1:
+            lose(engine, session.connection())
+
+    transaction(sessions, work)
+    assert len(calls) == 2
 
 
 def test_services_run_in_an_async_session(engine):

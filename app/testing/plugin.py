@@ -93,7 +93,7 @@ def crm_engine(crm_database_url: str) -> Iterator[Engine]:
     """An engine on that database."""
     from ..database import make_engine  # noqa: PLC0415
 
-    engine = make_engine(crm_database_url)
+    engine = make_engine(crm_database_url, allow_insecure_tls=True)
     yield engine
     engine.dispose()
 
@@ -130,7 +130,7 @@ def crm_clone(crm_databases: Databases) -> Iterator[Engine]:
 
     with _one_line_errors():
         url = crm_databases.clone()
-    engine = make_engine(url)
+    engine = make_engine(url, allow_insecure_tls=True)
     yield engine
     engine.dispose()
     crm_databases.drop(url)

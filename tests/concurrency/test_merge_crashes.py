@@ -51,11 +51,11 @@ def everything(sessions: sessionmaker[Session]) -> dict[str, list[str]]:
 
 
 def merge(sessions: sessionmaker[Session], pair: tuple[UUID, UUID]) -> UUID:
-    return transaction(sessions, lambda session: merging.merge(session, *pair, **WHY).id)
+    return transaction(sessions, lambda session: merging.merge(session, *pair, **WHY).id, retries=0)
 
 
 def unmerge(sessions: sessionmaker[Session], merge_id: UUID) -> Any:
-    return transaction(sessions, merging.unmerge, merge_id, **WHY)
+    return transaction(sessions, merging.unmerge, merge_id, retries=0, **WHY)
 
 
 @contextmanager

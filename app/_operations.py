@@ -1,0 +1,92 @@
+"""``crm doctor`` and ``crm db roles``: is the database sound, and who may do what in it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from . import roles as service
+from ._commands import _database, crm, db
+from ._render import safe
+from .doctor import Finding, Report, Severity, examine
+from .settings import load_settings
+
+_STYLES = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.ERROR: "bold red"}
+Prefix = Annotated[str, typer.Option(metavar="NAME", help="What the roles' names begin with.")]
+
+
+@crm.command()
+def doctor(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines, on stdout.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what needs no decision.")] = False,
+    check: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this check; may be repeated.")
+    ] = None,
+    role_prefix: Prefix = "crm",
+) -> None:
+    """Examine the database, after a deployment and from cron.
+
+    Exit code 0: nothing is wrong; 3: something should be seen to; 4: something that must hold does not.
+    """
+    with _database(at_head=False) as database:
+        report = examine(
+            database.engine, settings=database.settings, fix=fix, only=check, role_prefix=role_prefix
+        )
+    if as_json:
+        typer.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        Console().print(_shown(report))
+    raise typer.Exit(report.exit_code)
+
+
+def _shown(report: Report) -> RenderableType:
+    left = [finding for finding in report.findings if finding.count]
+    counts = ", ".join(
+        f"{number} {severity.value}{'s' if number != 1 else ''}"
+        for severity in reversed(Severity)
+        if (number := sum(finding.severity is severity for finding in left))
+    )
+    seconds = sum(examined.seconds for examined in report.checks)
+    made = sum(examined.outcome != "skipped" for examined in report.checks)
+    return Group(
+        *map(_finding, report.findings), f"{made} checks in {seconds:.1f} s: {counts or 'nothing to report'}"
+    )
+
+
+def _finding(finding: Finding) -> RenderableType:
+    state = (finding.severity.value, _STYLES[finding.severity]) if finding.count else ("mended", "green")
+    title = Text.assemble(state, f" {finding.check} ({finding.count or finding.fixed}): {finding.what}")
+    lines = [safe(example, "dim") for example in finding.examples]
+    if finding.count > len(finding.examples) > 0:
+        lines.append(Text(f"and {finding.count - len(finding.examples)} more", "dim"))
+    if finding.count:
+        lines.append(Text(f"-> {finding.mend}"))
+    return Group(title, *(Padding(line, (0, 0, 0, 4)) for line in lines))
+
+
+@db.command()
+def roles(
+    prefix: Prefix = "crm",
+    script: Annotated[
+        bool, typer.Option("--script", help="Print the SQL instead, to be read and run with psql.")
+    ] = False,
+) -> None:
+    """Create the database's roles, or repair their rights; what is right already is left alone.
+
+    Made are NAME_owner, NAME_migrator, NAME_app, NAME_readonly and NAME_auditor, without passwords.
+    """
+    if script:
+        typer.echo(service.script(prefix, version_table=load_settings().version_table), nl=False)
+        return
+    with _database(at_head=False) as database, database.engine.connect() as connection:
+        found = service.apply(connection, prefix, version_table=database.settings.version_table)
+    for problem in found:
+        typer.echo(f"repaired: {problem}")
+    if not found:
+        typer.echo("nothing to repair")
