@@ -48,6 +48,12 @@ TABLES: dict[str, dict[str, str]] = {
         "auditor": "SELECT",
     },
     "customers": {"app": "SELECT, INSERT, UPDATE, DELETE", "readonly": "SELECT", "auditor": "SELECT"},
+    "embedding_models": {
+        "app": "SELECT, INSERT, UPDATE",
+        "readonly": "SELECT",
+        "auditor": "SELECT",
+    },
+    "embedding_queue": {"app": "SELECT, INSERT, UPDATE, DELETE", "readonly": "SELECT", "auditor": "SELECT"},
     # Order, time and database user of an event are the database's own word.
     "identity_events": {
         "app": "SELECT, INSERT (id, customer_id, event, identifier_id, other_customer_id, merge_id, actor, "
@@ -57,7 +63,22 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "inbound_receipts": {"app": "SELECT, INSERT", "readonly": "SELECT", "auditor": "SELECT"},
     "knowledge_base": {"app": "SELECT, INSERT, UPDATE", "readonly": "SELECT", "auditor": "SELECT"},
+    "knowledge_embeddings": {
+        "app": "SELECT, INSERT, UPDATE, DELETE",
+        "readonly": "SELECT",
+        "auditor": "SELECT",
+    },
+    "message_embeddings": {
+        "app": "SELECT, INSERT, UPDATE, DELETE",
+        "readonly": "SELECT",
+        "auditor": "SELECT",
+    },
     "messages": {"app": "SELECT, INSERT, UPDATE", "readonly": "SELECT", "auditor": "SELECT"},
+    "ticket_embeddings": {
+        "app": "SELECT, INSERT, UPDATE, DELETE",
+        "readonly": "SELECT",
+        "auditor": "SELECT",
+    },
     "ticket_field_changes": {"app": "SELECT", "readonly": "", "auditor": "SELECT"},
     "ticket_links": {"app": "SELECT, INSERT", "readonly": "SELECT", "auditor": "SELECT"},
     "ticket_record_heads": {"app": "SELECT", "readonly": "", "auditor": "SELECT"},

@@ -15,6 +15,14 @@ from .conversation import (
     ResolutionType,
 )
 from .customer import Customer, CustomerIdentifier, CustomerPlan, IdentifierType
+from .embedding import (
+    EmbeddedType,
+    EmbeddingModel,
+    EmbeddingQueueEntry,
+    KnowledgeEmbedding,
+    MessageEmbedding,
+    TicketEmbedding,
+)
 from .identity import CustomerMerge, CustomerMergeMove, CustomerRedirect, IdentityEvent, IdentityEventType
 from .knowledge import EMBEDDING_DIMENSIONS, KnowledgeBaseEntry, KnowledgeCategory
 from .metric import AgentMetric, MetricType
@@ -52,19 +60,25 @@ __all__ = [
     "CustomerPlan",
     "CustomerRedirect",
     "DeliveryStatus",
+    "EmbeddedType",
+    "EmbeddingModel",
+    "EmbeddingQueueEntry",
     "IdentifierType",
     "IdentityEvent",
     "IdentityEventType",
     "InboundReceipt",
     "KnowledgeBaseEntry",
     "KnowledgeCategory",
+    "KnowledgeEmbedding",
     "Message",
     "MessageDirection",
+    "MessageEmbedding",
     "MessageRole",
     "MetricType",
     "ResolutionType",
     "Ticket",
     "TicketCategory",
+    "TicketEmbedding",
     "TicketField",
     "TicketFieldChange",
     "TicketLink",

@@ -10,7 +10,19 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, DateTime, Double, Enum, MetaData, Text, Uuid, func, text
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnClause,
+    DateTime,
+    Double,
+    Enum,
+    MetaData,
+    Text,
+    Uuid,
+    func,
+    literal_column,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import DeclarativeBase, MappedColumn, mapped_column
@@ -80,3 +92,11 @@ def code_check(column: str, values: Iterable[str], *, nullable: bool = False) ->
     listed = ", ".join(f"'{value}'" for value in values)
     rule = f"{column} IN ({listed})"
     return CheckConstraint(f"{column} IS NULL OR {rule}" if nullable else rule, name=column)
+
+
+def words_of(expression: str) -> ColumnClause[Any]:
+    """What the index of a text's words holds; a tsvector has a limit, so those of its beginning.
+
+    ``expression`` in PostgreSQL's own parentheses: Alembic compares the two.
+    """
+    return literal_column(f"to_tsvector('crm', left({expression}, 50000))")

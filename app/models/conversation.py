@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ForeignKey, Index, String, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from .base import Base, CreatedAt, UpdatedAt, UUIDPrimaryKey, code, code_check, metadata_column
+from .base import Base, CreatedAt, UpdatedAt, UUIDPrimaryKey, code, code_check, metadata_column, words_of
 from .channel import Channel
 from .customer import IdentifierType
 
@@ -104,6 +104,7 @@ class Message(Base):
         Index("idx_messages_conversation", "conversation_id", "created_at"),
         Index("idx_messages_customer", "customer_id", "created_at"),
         Index("idx_messages_channel", "channel", "created_at"),
+        Index("idx_messages_words", words_of("content"), postgresql_using="gin"),
     )
 
     id: Mapped[UUIDPrimaryKey]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from pgvector.sqlalchemy import VECTOR
-from sqlalchemy import Boolean, Index, String, Text, true
+from sqlalchemy import Boolean, Index, String, Text, literal_column, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import Base, CreatedAt, UpdatedAt, UUIDPrimaryKey, code, code_check, metadata_column
+from .base import Base, CreatedAt, UpdatedAt, UUIDPrimaryKey, code, code_check, metadata_column, words_of
+from .vector import Vector
 
 EMBEDDING_DIMENSIONS = 1536
 
@@ -35,6 +35,16 @@ class KnowledgeBaseEntry(Base):
             postgresql_with={"m": 16, "ef_construction": 64},
         ),
         Index("idx_knowledge_base_category", "category", "is_active"),
+        Index(
+            "idx_knowledge_base_model",
+            literal_column("(metadata #>> '{embedding,model}')"),
+            postgresql_where=text("embedding IS NOT NULL"),
+        ),
+        Index(
+            "idx_knowledge_base_words",
+            words_of("(title || ' ') || content"),
+            postgresql_using="gin",
+        ),
     )
 
     id: Mapped[UUIDPrimaryKey]
@@ -42,7 +52,7 @@ class KnowledgeBaseEntry(Base):
     content: Mapped[str] = mapped_column(Text)
     category: Mapped[KnowledgeCategory] = mapped_column(code(KnowledgeCategory, 100))
     source: Mapped[str | None] = mapped_column(String(255), server_default="product-docs")
-    embedding: Mapped[list[float] | None] = mapped_column(VECTOR(EMBEDDING_DIMENSIONS), deferred=True)
+    embedding: Mapped[list[float] | None] = mapped_column(Vector(EMBEDDING_DIMENSIONS), deferred=True)
     """Unit length, zero-padded to 1536; ``extra["embedding"]`` names the model and the text's hash."""
     extra: Mapped[dict[str, Any] | None] = metadata_column()
     is_active: Mapped[bool | None] = mapped_column(Boolean, server_default=true())

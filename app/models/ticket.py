@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from .base import Base, CreatedAt, UpdatedAt, UUIDPrimaryKey, code, code_check, metadata_column
+from .base import Base, CreatedAt, UpdatedAt, UUIDPrimaryKey, code, code_check, metadata_column, words_of
 from .channel import Channel
 
 if TYPE_CHECKING:
@@ -119,6 +119,11 @@ class Ticket(Base):
         Index("idx_tickets_channel", "source_channel", "created_at"),
         Index("idx_tickets_conversation", "conversation_id"),
         Index("idx_tickets_created", "created_at", "id"),
+        Index(
+            "idx_tickets_words",
+            words_of("(subject || ' ') || COALESCE(resolution_notes, '')"),
+            postgresql_using="gin",
+        ),
     )
 
     id: Mapped[UUIDPrimaryKey]

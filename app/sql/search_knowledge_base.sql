@@ -1,5 +1,4 @@
--- The settings make the plan certain: iterative scans fill the page under any filter, and the lower page cost
--- makes up for vectors that are stored out of line, where the planner does not count them.
+-- The articles nearest to a vector, for backends that write their own SQL; search_objects does the work.
 CREATE OR REPLACE FUNCTION search_knowledge_base(
     query vector,
     max_rows integer,
@@ -15,32 +14,13 @@ RETURNS TABLE (
     model text,
     similarity double precision
 )
-LANGUAGE plpgsql STABLE
-SET random_page_cost = 1.1
-SET plan_cache_mode = force_custom_plan
-SET jit = off
-SET hnsw.iterative_scan = relaxed_order
-SET hnsw.max_scan_tuples = 2147483647
-SET hnsw.scan_mem_multiplier = 1000
-SET hnsw.ef_search = 40
-AS $$
+LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    IF max_rows > 40 THEN
-        PERFORM set_config('hnsw.ef_search', LEAST(max_rows, 1000)::text, true);
-    END IF;
     RETURN QUERY
-        SELECT nearest.id, nearest.title, nearest.content, nearest.category, nearest.source, nearest.model,
-            1 - nearest.distance
-        FROM (
-            SELECT k.id, k.title, k.content, k.category, k.source,
-                k.metadata #>> '{embedding,model}' AS model, k.embedding <=> query AS distance
-            FROM knowledge_base k
-            WHERE k.is_active AND k.embedding IS NOT NULL
-                AND (only_category IS NULL OR k.category = only_category)
-            ORDER BY k.embedding <=> query
-            LIMIT max_rows
-        ) AS nearest
-        WHERE min_similarity IS NULL OR 1 - nearest.distance >= min_similarity
-        ORDER BY nearest.distance, nearest.id;
+    SELECT k.id, k.title, k.content, k.category, k.source, k.metadata #>> '{embedding,model}', hit.similarity
+    FROM search_objects('knowledge', query, NULL, max_rows,
+        jsonb_strip_nulls(jsonb_build_object('category', only_category)), min_similarity) AS hit
+    JOIN knowledge_base k ON k.id = hit.id
+    ORDER BY hit.vector_rank;
 END;
 $$;

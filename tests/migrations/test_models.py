@@ -44,6 +44,7 @@ def made_from_models(server):
     url = server.empty()
     with create_engine(url, poolclass=NullPool).begin() as connection:
         connection.execute(text("CREATE EXTENSION vector"))
+        connection.execute(text("CREATE TEXT SEARCH CONFIGURATION crm (COPY = english)"))
         Base.metadata.create_all(connection)
     return url
 

@@ -1,0 +1,368 @@
+"""Search articles, messages and tickets by vector, by words, or by both.
+
+``search_objects`` takes the place of the statement in ``search_knowledge_base``, which stays for those who
+call it: filters on every column, an exact look where a filter leaves few rows, words ranked by their rarity,
+and both rankings fused. It is one flight, safe behind a pooler, and open to backends that write SQL.
+
+Locks: none; adds functions and replaces one.
+Reversible: yes.
+"""
+
+from alembic import op
+
+revision = "0015"
+down_revision = "0014"
+branch_labels = None
+depends_on = None
+
+FUNCTIONS = [
+    """
+-- The WHERE clause of a search, from {"column": value}: codes and ids take one value or a list, times are
+-- "created_at_from" (inclusive) and "created_at_before" (exclusive). Values are quoted, names are listed.
+CREATE OR REPLACE FUNCTION search_conditions(object_type text, filters jsonb)
+RETURNS text LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    codes text[] := CASE object_type
+        WHEN 'knowledge' THEN ARRAY['category', 'source']
+        WHEN 'message' THEN ARRAY['channel', 'direction', 'role', 'content_type', 'delivery_status']
+        WHEN 'ticket' THEN ARRAY['category', 'priority', 'status', 'source_channel', 'assigned_to']
+    END;
+    ids text[] := CASE object_type
+        WHEN 'knowledge' THEN ARRAY['id'] ELSE ARRAY['id', 'customer_id', 'conversation_id']
+    END;
+    times text[] := CASE object_type
+        WHEN 'knowledge' THEN ARRAY['created_at', 'updated_at']
+        WHEN 'message' THEN ARRAY['created_at']
+        WHEN 'ticket' THEN ARRAY['created_at', 'updated_at', 'resolved_at']
+    END;
+    conditions text[];
+    filter record;
+    wanted text[];
+    edge text;
+BEGIN
+    IF codes IS NULL THEN
+        RAISE EXCEPTION 'there is nothing to search that is called %', object_type
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOR filter IN SELECT key AS name, value FROM jsonb_each(filters) LOOP
+        wanted := ARRAY(SELECT jsonb_array_elements_text(CASE jsonb_typeof(filter.value)
+            WHEN 'array' THEN filter.value ELSE jsonb_build_array(filter.value) END));
+        edge := substring(filter.name FROM '_(from|before)$');
+        IF filter.name = 'customer_id' AND filter.name = ANY (ids) THEN
+            -- Somebody may still know the customer by the id of before a merge.
+            conditions := conditions || format(
+                'o.customer_id IN (SELECT COALESCE(r.customer_id, w.id) FROM unnest(%L::uuid[]) AS w(id)
+                    LEFT JOIN customer_redirects r ON r.absorbed_id = w.id)', wanted);
+        ELSIF filter.name = ANY (ids) THEN
+            conditions := conditions || format('o.%I = ANY (%L::uuid[])', filter.name, wanted);
+        ELSIF filter.name = ANY (codes) THEN
+            conditions := conditions || format('o.%I = ANY (%L::text[])', filter.name, wanted);
+        ELSIF edge IS NOT NULL AND regexp_replace(filter.name, '_(from|before)$', '') = ANY (times) THEN
+            conditions := conditions || format('o.%I %s %L::timestamptz',
+                regexp_replace(filter.name, '_(from|before)$', ''),
+                CASE edge WHEN 'from' THEN '>=' ELSE '<' END, wanted[1]);
+        ELSIF filter.name = 'not_id' THEN
+            conditions := conditions || format('o.id <> ALL (%L::uuid[])', wanted);
+        ELSE
+            RAISE EXCEPTION 'a % cannot be searched by %', object_type, filter.name
+                USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+    END LOOP;
+    RETURN array_to_string(conditions, ' AND ');
+END;
+$$
+    """,
+    r"""
+-- The objects that share words with a text, those with the rarest words first: a word weighs
+-- ln(1 + all objects / objects that have it). Only the index of the words is read. A word that more than
+-- 5,000 objects have tells nothing, and is left out where there is a rarer one.
+CREATE OR REPLACE FUNCTION search_words(
+    object_type text,
+    words text[],
+    max_rows integer,
+    conditions text
+)
+RETURNS TABLE (id uuid, score double precision)
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off
+SET jit = off
+AS $$
+DECLARE
+    common CONSTANT integer := 5000;
+    holders text := CASE object_type
+        WHEN 'knowledge' THEN
+            $q$SELECT o.id FROM knowledge_base o
+            WHERE to_tsvector('crm', left(o.title || ' ' || o.content, 50000)) @@ w.query$q$
+        WHEN 'message' THEN
+            $q$SELECT o.id FROM messages o WHERE to_tsvector('crm', left(o.content, 50000)) @@ w.query$q$
+        WHEN 'ticket' THEN
+            $q$SELECT o.id FROM tickets o WHERE to_tsvector('crm',
+                left(o.subject || ' ' || COALESCE(o.resolution_notes, ''), 50000)) @@ w.query$q$
+    END || CASE WHEN conditions <> '' THEN ' AND ' || conditions ELSE '' END;
+BEGIN
+    IF object_type = 'ticket' THEN
+        -- A ticket is also what was said first in its conversation.
+        holders := holders || $q$ UNION SELECT o.id FROM messages m JOIN tickets o USING (conversation_id)
+            WHERE to_tsvector('crm', left(m.content, 50000)) @@ w.query
+                AND (SELECT count(*) FROM (
+                    SELECT FROM messages b WHERE b.conversation_id = m.conversation_id
+                        AND (b.created_at, b.id) < (m.created_at, m.id) LIMIT 3
+                ) AS before) < 3$q$ || CASE WHEN conditions <> '' THEN ' AND ' || conditions ELSE '' END;
+    END IF;
+    RETURN QUERY EXECUTE format($q$
+        WITH wanted AS MATERIALIZED (
+            SELECT word, ('''' || replace(replace(word, '\', '\\'), '''', '''''') || '''')::tsquery AS query
+            FROM unnest($1) AS word
+        ), found AS MATERIALIZED (
+            SELECT w.word, h.id FROM wanted w, LATERAL (%s LIMIT %s + 1) AS h
+        ), rarity AS MATERIALIZED (
+            SELECT word, count(*) AS holders, ln(1 + $3 / count(*)) AS weight FROM found GROUP BY word
+        )
+        SELECT f.id, sum(r.weight) FROM found f JOIN rarity r USING (word)
+        WHERE r.holders <= %2$s OR (SELECT min(holders) FROM rarity) > %2$s
+        GROUP BY f.id ORDER BY sum(r.weight) DESC, f.id LIMIT $2
+    $q$, holders, common)
+    USING words, max_rows, GREATEST(1, (
+        SELECT reltuples FROM pg_class WHERE oid = CASE object_type
+            WHEN 'knowledge' THEN 'knowledge_base' WHEN 'message' THEN 'messages' ELSE 'tickets' END::regclass
+    ))::double precision;
+END;
+$$
+    """,
+    """
+-- Articles ('knowledge'), messages or tickets that are like a vector, share words with a text, or both: then
+-- the two rankings are fused by their ranks (reciprocal rank fusion). Always min(max_rows, matching) rows.
+--
+-- The settings make the plan certain. Without sorting as an alternative the index of the vectors is used,
+-- whatever the planner thinks of vectors that are stored out of line; iterative scans fill the page under any
+-- filter; and where a filter leaves few rows, those are compared one by one, which is exact.
+CREATE OR REPLACE FUNCTION search_objects(
+    object_type text,
+    query vector DEFAULT NULL,
+    query_text text DEFAULT NULL,
+    max_rows integer DEFAULT 5,
+    filters jsonb DEFAULT '{}',
+    min_similarity double precision DEFAULT NULL,
+    query_model text DEFAULT NULL,
+    vector_weight double precision DEFAULT 1,
+    text_weight double precision DEFAULT 1
+)
+RETURNS TABLE (
+    id uuid,
+    similarity double precision,
+    score double precision,
+    vector_rank bigint,
+    text_rank bigint,
+    text_score double precision
+)
+LANGUAGE plpgsql STABLE
+SET enable_sort = off
+SET random_page_cost = 1.1
+SET jit = off
+SET hnsw.iterative_scan = relaxed_order
+SET hnsw.max_scan_tuples = 2147483647
+SET hnsw.scan_mem_multiplier = 1000
+SET hnsw.ef_search = 80
+AS $$
+DECLARE
+    few_rows CONSTANT integer := 1000;
+    depth CONSTANT integer := CASE
+        WHEN query IS NOT NULL AND query_text IS NOT NULL THEN GREATEST(max_rows, 50) ELSE max_rows
+    END;
+    conditions CONSTANT text := search_conditions(object_type, filters);
+    base CONSTANT text := CASE object_type WHEN 'knowledge' THEN 'knowledge_base' ELSE object_type || 's' END;
+    of_model text := query_model;
+    few uuid[];
+    row_id text := 'o.id';
+    distance text := '(o.embedding <=> $1)';
+    source text := 'knowledge_base o WHERE o.is_active AND o.embedding IS NOT NULL';
+    nearest text := 'SELECT NULL::uuid AS id, NULL::double precision AS distance WHERE false';
+BEGIN
+    IF max_rows IS NULL OR max_rows NOT BETWEEN 1 AND 1000 THEN
+        RAISE EXCEPTION 'max_rows must be from 1 to 1000' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF query IS NULL AND query_text IS NULL THEN
+        RAISE EXCEPTION 'a search needs a vector or a text' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF depth > 80 THEN
+        PERFORM set_config('hnsw.ef_search', depth::text, true);
+    END IF;
+
+    IF query IS NOT NULL THEN
+        IF conditions <> '' THEN
+            EXECUTE 'SELECT ARRAY(SELECT o.id FROM ' || base || ' o WHERE ' || conditions || ' LIMIT $1 + 1)'
+                INTO few USING few_rows;
+            IF cardinality(few) > few_rows THEN
+                few := NULL;
+            END IF;
+        END IF;
+        IF object_type = 'knowledge' THEN
+            IF of_model IS NOT NULL THEN
+                -- Nothing of this model is no reason to look at every vector.
+                IF NOT EXISTS (SELECT FROM knowledge_base k
+                    WHERE k.embedding IS NOT NULL AND k.metadata #>> '{embedding,model}' = of_model
+                ) AND NOT EXISTS (SELECT FROM knowledge_base k
+                    WHERE k.embedding IS NOT NULL AND k.metadata #>> '{embedding,model}' IS NULL
+                ) THEN
+                    RETURN;
+                END IF;
+                source := source || $q$ AND COALESCE(o.metadata #>> '{embedding,model}', $4) = $4$q$;
+            END IF;
+        ELSE
+            SELECT m.model INTO of_model FROM embedding_models m
+            WHERE m.object_type = search_objects.object_type;
+            IF query_model <> of_model THEN
+                RETURN;
+            END IF;
+            row_id := 'e.' || object_type || '_id';
+            distance := '(e.embedding <=> $1::halfvec(1536))';
+            source := object_type || '_embeddings e'
+                || CASE WHEN few IS NULL AND conditions <> ''
+                    THEN ' JOIN ' || base || ' o ON o.id = ' || row_id ELSE '' END
+                || ' WHERE e.model = $4 AND e.embedding IS NOT NULL';
+        END IF;
+        nearest := 'SELECT ' || row_id || ' AS id, ' || distance || ' AS distance FROM ' || source
+            || CASE
+                WHEN few IS NOT NULL THEN ' AND ' || row_id || ' = ANY ($3)'
+                WHEN conditions <> '' THEN ' AND ' || conditions ELSE ''
+            END
+            -- The sum is no expression of the index.
+            || ' ORDER BY ' || distance || CASE WHEN few IS NOT NULL THEN ' + 0' ELSE '' END || ' LIMIT $2';
+    END IF;
+
+    IF query_text IS NULL THEN
+        RETURN QUERY EXECUTE '
+            SELECT id, 1 - distance, 1 - distance, row_number() OVER (ORDER BY distance, id),
+                NULL::bigint, NULL::double precision
+            FROM (' || nearest || $q$) AS nearest
+            WHERE distance <> 'NaN' AND ($5 IS NULL OR 1 - distance >= $5)
+            ORDER BY distance, id
+        $q$ USING query, depth, few, of_model, min_similarity;
+        RETURN;
+    END IF;
+    RETURN QUERY EXECUTE '
+        WITH near AS MATERIALIZED (
+            SELECT id, distance, row_number() OVER (ORDER BY distance, id) AS rank
+            FROM (' || nearest || $q$) AS nearest WHERE distance <> 'NaN'
+        ), worded AS MATERIALIZED (
+            SELECT id, score, row_number() OVER (ORDER BY score DESC, id) AS rank
+            FROM search_words($6, tsvector_to_array(to_tsvector('crm', left($7, 10000))), $2, $8)
+        ), fused AS (
+            SELECT id, n.distance, n.rank AS near_rank, w.rank AS word_rank, w.score AS word_score,
+                CASE WHEN $1 IS NULL THEN w.score
+                    ELSE COALESCE($9 / (60 + n.rank), 0) + COALESCE($10 / (60 + w.rank), 0) END AS score
+            FROM near n FULL JOIN worded w USING (id)
+        )
+        SELECT id, similarity, score, near_rank, word_rank, word_score FROM (
+            SELECT fused.*, 1 - COALESCE(distance, $q$ || CASE
+                WHEN query IS NULL THEN 'NULL'
+                WHEN object_type = 'knowledge' THEN
+                    $q$(SELECT o.embedding <=> $1 FROM knowledge_base o WHERE o.id = fused.id
+                        AND ($4 IS NULL OR COALESCE(o.metadata #>> '{embedding,model}', $4) = $4))$q$
+                ELSE '(SELECT ' || distance || ' FROM ' || object_type || '_embeddings e WHERE '
+                    || row_id || ' = fused.id AND e.model = $4)'
+            END || $q$) AS similarity FROM fused
+        ) AS measured
+        WHERE $5 IS NULL OR (similarity >= $5 AND similarity <> 'NaN')
+        ORDER BY score DESC, id LIMIT $11
+    $q$ USING query, depth, few, of_model, min_similarity, object_type, query_text,
+        concat_ws(' AND ', CASE object_type WHEN 'knowledge' THEN 'o.is_active' END, NULLIF(conditions, '')),
+        vector_weight, text_weight, max_rows;
+END;
+$$
+    """,
+    """
+-- The articles nearest to a vector, for backends that write their own SQL; search_objects does the work.
+CREATE OR REPLACE FUNCTION search_knowledge_base(
+    query vector,
+    max_rows integer,
+    only_category text DEFAULT NULL,
+    min_similarity double precision DEFAULT NULL
+)
+RETURNS TABLE (
+    id uuid,
+    title varchar,
+    content text,
+    category varchar,
+    source varchar,
+    model text,
+    similarity double precision
+)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY
+    SELECT k.id, k.title, k.content, k.category, k.source, k.metadata #>> '{embedding,model}', hit.similarity
+    FROM search_objects('knowledge', query, NULL, max_rows,
+        jsonb_strip_nulls(jsonb_build_object('category', only_category)), min_similarity) AS hit
+    JOIN knowledge_base k ON k.id = hit.id
+    ORDER BY hit.vector_rank;
+END;
+$$
+    """,
+]
+
+SEARCH_KNOWLEDGE_BASE_OF_0008 = """
+CREATE OR REPLACE FUNCTION search_knowledge_base(
+    query vector,
+    max_rows integer,
+    only_category text DEFAULT NULL,
+    min_similarity double precision DEFAULT NULL
+)
+RETURNS TABLE (
+    id uuid,
+    title varchar,
+    content text,
+    category varchar,
+    source varchar,
+    model text,
+    similarity double precision
+)
+LANGUAGE plpgsql STABLE
+SET random_page_cost = 1.1
+SET plan_cache_mode = force_custom_plan
+SET jit = off
+SET hnsw.iterative_scan = relaxed_order
+SET hnsw.max_scan_tuples = 2147483647
+SET hnsw.scan_mem_multiplier = 1000
+SET hnsw.ef_search = 40
+AS $$
+BEGIN
+    IF max_rows > 40 THEN
+        PERFORM set_config('hnsw.ef_search', LEAST(max_rows, 1000)::text, true);
+    END IF;
+    RETURN QUERY
+        SELECT nearest.id, nearest.title, nearest.content, nearest.category, nearest.source, nearest.model,
+            1 - nearest.distance
+        FROM (
+            SELECT k.id, k.title, k.content, k.category, k.source,
+                k.metadata #>> '{embedding,model}' AS model, k.embedding <=> query AS distance
+            FROM knowledge_base k
+            WHERE k.is_active AND k.embedding IS NOT NULL
+                AND (only_category IS NULL OR k.category = only_category)
+            ORDER BY k.embedding <=> query
+            LIMIT max_rows
+        ) AS nearest
+        WHERE min_similarity IS NULL OR 1 - nearest.distance >= min_similarity
+        ORDER BY nearest.distance, nearest.id;
+END;
+$$
+"""
+
+
+def upgrade() -> None:
+    # Loads the extension: who is no superuser may only set parameters that the server knows.
+    op.execute("SELECT '[1]'::vector")
+    for statement in FUNCTIONS:
+        op.execute(statement)
+
+
+def downgrade() -> None:
+    op.execute("SELECT '[1]'::vector")
+    op.execute("DROP FUNCTION search_knowledge_base(vector, integer, text, double precision)")
+    op.execute(SEARCH_KNOWLEDGE_BASE_OF_0008)
+    op.execute(
+        "DROP FUNCTION search_objects"
+        "(text, vector, text, integer, jsonb, double precision, text, double precision, double precision)"
+    )
+    op.execute("DROP FUNCTION search_words(text, text[], integer, text)")
+    op.execute("DROP FUNCTION search_conditions(text, jsonb)")

@@ -1,0 +1,140 @@
+-- Articles ('knowledge'), messages or tickets that are like a vector, share words with a text, or both: then
+-- the two rankings are fused by their ranks (reciprocal rank fusion). Always min(max_rows, matching) rows.
+--
+-- The settings make the plan certain. Without sorting as an alternative the index of the vectors is used,
+-- whatever the planner thinks of vectors that are stored out of line; iterative scans fill the page under any
+-- filter; and where a filter leaves few rows, those are compared one by one, which is exact.
+CREATE OR REPLACE FUNCTION search_objects(
+    object_type text,
+    query vector DEFAULT NULL,
+    query_text text DEFAULT NULL,
+    max_rows integer DEFAULT 5,
+    filters jsonb DEFAULT '{}',
+    min_similarity double precision DEFAULT NULL,
+    query_model text DEFAULT NULL,
+    vector_weight double precision DEFAULT 1,
+    text_weight double precision DEFAULT 1
+)
+RETURNS TABLE (
+    id uuid,
+    similarity double precision,
+    score double precision,
+    vector_rank bigint,
+    text_rank bigint,
+    text_score double precision
+)
+LANGUAGE plpgsql STABLE
+SET enable_sort = off
+SET random_page_cost = 1.1
+SET jit = off
+SET hnsw.iterative_scan = relaxed_order
+SET hnsw.max_scan_tuples = 2147483647
+SET hnsw.scan_mem_multiplier = 1000
+SET hnsw.ef_search = 80
+AS $$
+DECLARE
+    few_rows CONSTANT integer := 1000;
+    depth CONSTANT integer := CASE
+        WHEN query IS NOT NULL AND query_text IS NOT NULL THEN GREATEST(max_rows, 50) ELSE max_rows
+    END;
+    conditions CONSTANT text := search_conditions(object_type, filters);
+    base CONSTANT text := CASE object_type WHEN 'knowledge' THEN 'knowledge_base' ELSE object_type || 's' END;
+    of_model text := query_model;
+    few uuid[];
+    row_id text := 'o.id';
+    distance text := '(o.embedding <=> $1)';
+    source text := 'knowledge_base o WHERE o.is_active AND o.embedding IS NOT NULL';
+    nearest text := 'SELECT NULL::uuid AS id, NULL::double precision AS distance WHERE false';
+BEGIN
+    IF max_rows IS NULL OR max_rows NOT BETWEEN 1 AND 1000 THEN
+        RAISE EXCEPTION 'max_rows must be from 1 to 1000' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF query IS NULL AND query_text IS NULL THEN
+        RAISE EXCEPTION 'a search needs a vector or a text' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF depth > 80 THEN
+        PERFORM set_config('hnsw.ef_search', depth::text, true);
+    END IF;
+
+    IF query IS NOT NULL THEN
+        IF conditions <> '' THEN
+            EXECUTE 'SELECT ARRAY(SELECT o.id FROM ' || base || ' o WHERE ' || conditions || ' LIMIT $1 + 1)'
+                INTO few USING few_rows;
+            IF cardinality(few) > few_rows THEN
+                few := NULL;
+            END IF;
+        END IF;
+        IF object_type = 'knowledge' THEN
+            IF of_model IS NOT NULL THEN
+                -- Nothing of this model is no reason to look at every vector.
+                IF NOT EXISTS (SELECT FROM knowledge_base k
+                    WHERE k.embedding IS NOT NULL AND k.metadata #>> '{embedding,model}' = of_model
+                ) AND NOT EXISTS (SELECT FROM knowledge_base k
+                    WHERE k.embedding IS NOT NULL AND k.metadata #>> '{embedding,model}' IS NULL
+                ) THEN
+                    RETURN;
+                END IF;
+                source := source || $q$ AND COALESCE(o.metadata #>> '{embedding,model}', $4) = $4$q$;
+            END IF;
+        ELSE
+            SELECT m.model INTO of_model FROM embedding_models m
+            WHERE m.object_type = search_objects.object_type;
+            IF query_model <> of_model THEN
+                RETURN;
+            END IF;
+            row_id := 'e.' || object_type || '_id';
+            distance := '(e.embedding <=> $1::halfvec(1536))';
+            source := object_type || '_embeddings e'
+                || CASE WHEN few IS NULL AND conditions <> ''
+                    THEN ' JOIN ' || base || ' o ON o.id = ' || row_id ELSE '' END
+                || ' WHERE e.model = $4 AND e.embedding IS NOT NULL';
+        END IF;
+        nearest := 'SELECT ' || row_id || ' AS id, ' || distance || ' AS distance FROM ' || source
+            || CASE
+                WHEN few IS NOT NULL THEN ' AND ' || row_id || ' = ANY ($3)'
+                WHEN conditions <> '' THEN ' AND ' || conditions ELSE ''
+            END
+            -- The sum is no expression of the index.
+            || ' ORDER BY ' || distance || CASE WHEN few IS NOT NULL THEN ' + 0' ELSE '' END || ' LIMIT $2';
+    END IF;
+
+    IF query_text IS NULL THEN
+        RETURN QUERY EXECUTE '
+            SELECT id, 1 - distance, 1 - distance, row_number() OVER (ORDER BY distance, id),
+                NULL::bigint, NULL::double precision
+            FROM (' || nearest || $q$) AS nearest
+            WHERE distance <> 'NaN' AND ($5 IS NULL OR 1 - distance >= $5)
+            ORDER BY distance, id
+        $q$ USING query, depth, few, of_model, min_similarity;
+        RETURN;
+    END IF;
+    RETURN QUERY EXECUTE '
+        WITH near AS MATERIALIZED (
+            SELECT id, distance, row_number() OVER (ORDER BY distance, id) AS rank
+            FROM (' || nearest || $q$) AS nearest WHERE distance <> 'NaN'
+        ), worded AS MATERIALIZED (
+            SELECT id, score, row_number() OVER (ORDER BY score DESC, id) AS rank
+            FROM search_words($6, tsvector_to_array(to_tsvector('crm', left($7, 10000))), $2, $8)
+        ), fused AS (
+            SELECT id, n.distance, n.rank AS near_rank, w.rank AS word_rank, w.score AS word_score,
+                CASE WHEN $1 IS NULL THEN w.score
+                    ELSE COALESCE($9 / (60 + n.rank), 0) + COALESCE($10 / (60 + w.rank), 0) END AS score
+            FROM near n FULL JOIN worded w USING (id)
+        )
+        SELECT id, similarity, score, near_rank, word_rank, word_score FROM (
+            SELECT fused.*, 1 - COALESCE(distance, $q$ || CASE
+                WHEN query IS NULL THEN 'NULL'
+                WHEN object_type = 'knowledge' THEN
+                    $q$(SELECT o.embedding <=> $1 FROM knowledge_base o WHERE o.id = fused.id
+                        AND ($4 IS NULL OR COALESCE(o.metadata #>> '{embedding,model}', $4) = $4))$q$
+                ELSE '(SELECT ' || distance || ' FROM ' || object_type || '_embeddings e WHERE '
+                    || row_id || ' = fused.id AND e.model = $4)'
+            END || $q$) AS similarity FROM fused
+        ) AS measured
+        WHERE $5 IS NULL OR (similarity >= $5 AND similarity <> 'NaN')
+        ORDER BY score DESC, id LIMIT $11
+    $q$ USING query, depth, few, of_model, min_similarity, object_type, query_text,
+        concat_ws(' AND ', CASE object_type WHEN 'knowledge' THEN 'o.is_active' END, NULLIF(conditions, '')),
+        vector_weight, text_weight, max_rows;
+END;
+$$;
