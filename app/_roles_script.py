@@ -129,6 +129,11 @@ BEGIN
         WHERE p.pronamespace = 'public'::regnamespace AND p.proowner <> '{prefix}_owner'::regrole
             AND p.proname IN ({functions})
             AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
+        UNION ALL
+        SELECT t.oid::regconfig::text, 'TEXT SEARCH CONFIGURATION'
+        FROM pg_ts_config AS t
+        WHERE t.cfgnamespace = 'public'::regnamespace AND t.cfgowner <> '{prefix}_owner'::regrole
+            AND t.cfgname = 'crm'
     LOOP
         EXECUTE format('ALTER %s %s OWNER TO {prefix}_owner', kind, object);
     END LOOP;

@@ -87,6 +87,9 @@ WRONG = text("""
         AND proowner <> to_regrole(:owner)
         AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
     UNION ALL
+    SELECT format('text search configuration %s is not owned by %s', cfgname, :owner) FROM pg_ts_config
+    WHERE cfgnamespace = 'public'::regnamespace AND cfgname = 'crm' AND cfgowner <> to_regrole(:owner)
+    UNION ALL
     SELECT format('anybody may execute %s, which runs as its owner', oid::regprocedure) FROM pg_proc
     WHERE pronamespace = 'public'::regnamespace AND prosecdef
         AND has_function_privilege('public', oid, 'EXECUTE')

@@ -3,11 +3,21 @@
 from .backfill import Fate, NormalizationReport, Uncanonical
 from .duplicates import DuplicateCandidate, Evidence, Signal
 from .identity import Assurance, CustomerProfile, Identifier, IdentityPolicy, Outcome, Resolution
-from .knowledge import KnowledgeHit
 from .merging import MergePlan, UnmergeReport
 from .messages import Attachment, HistoryEntry, InboundMessage, Ingested, OutboundMessage
 from .metrics import ChannelMetrics
 from .pages import Cursor, Page
+from .search import (
+    AnyHit,
+    EmbeddingStatus,
+    Explanation,
+    Hit,
+    KnowledgeHit,
+    MessageHit,
+    ObjectType,
+    SearchMode,
+    TicketHit,
+)
 from .tickets import (
     HistoryFault,
     HistoryFinding,
@@ -22,32 +32,40 @@ from .tickets import (
 )
 
 __all__ = [
+    "AnyHit",
     "Assurance",
     "Attachment",
     "ChannelMetrics",
     "Cursor",
     "CustomerProfile",
     "DuplicateCandidate",
+    "EmbeddingStatus",
     "Evidence",
+    "Explanation",
     "Fate",
     "HistoryEntry",
     "HistoryFault",
     "HistoryFinding",
+    "Hit",
     "Identifier",
     "IdentityPolicy",
     "InboundMessage",
     "Ingested",
     "KnowledgeHit",
     "MergePlan",
+    "MessageHit",
     "NormalizationReport",
+    "ObjectType",
     "OutboundMessage",
     "Outcome",
     "Page",
     "RegressionKind",
     "Resolution",
+    "SearchMode",
     "Signal",
     "Spread",
     "TicketGrouping",
+    "TicketHit",
     "TicketLifecycle",
     "TicketRegression",
     "TicketReport",

@@ -1,19 +1,89 @@
-"""Similarity search over the knowledge base."""
+"""Similarity search over articles, tickets and messages: by vector, by words, or by both."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from uuid import UUID
 
-from pgvector.sqlalchemy import VECTOR
-from sqlalchemy import column, func, literal, select
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
-from ..embeddings import Embedder, embed_texts, prepare
-from ..errors import InvalidValue, InvalidVector
-from ..models import EMBEDDING_DIMENSIONS, KnowledgeCategory
-from ..schemas import KnowledgeHit
-from ._input import checked_code, checked_limit, checked_text
+from ..embeddings import Embedder
+from ..errors import TicketNotFound
+from ..models import (
+    Channel,
+    ContentType,
+    DeliveryStatus,
+    KnowledgeCategory,
+    MessageDirection,
+    MessageRole,
+    Ticket,
+    TicketCategory,
+    TicketPriority,
+    TicketStatus,
+)
+from ..schemas import AnyHit, KnowledgeHit, MessageHit, ObjectType, TicketHit
+from ._input import checked_uuid
+from ._searching import (
+    DEFAULT_WEIGHTS,
+    FOUND,
+    PARAMETERS,
+    call,
+    codes,
+    hits,
+    ids,
+    prepared,
+    statement,
+    texts,
+    times,
+)
+
+_TICKET = (
+    "o.ticket_number, o.customer_id, o.conversation_id, o.subject, o.category, o.priority, o.status, "
+    "o.source_channel, o.assigned_to, o.resolution_notes, o.created_at, o.resolved_at"
+)
+_KNOWLEDGE = statement(ObjectType.KNOWLEDGE, "knowledge_base", "o.title, o.content, o.category, o.source")
+_MESSAGES = statement(
+    ObjectType.MESSAGE,
+    "messages",
+    "o.conversation_id, o.customer_id, o.channel, o.direction, o.role, o.content, o.content_type, "
+    "o.delivery_status, o.created_at",
+)
+_TICKETS = statement(ObjectType.TICKET, "tickets", _TICKET)
+# Words weigh by their own table, so across tables their ranks are compared.
+_SCORE = "CASE WHEN :query IS NULL THEN 1.0 / (60 + hit.text_rank) ELSE hit.score END"
+_ALL = text(
+    f"""
+    SELECT * FROM (
+        SELECT 'knowledge' AS object_type, {FOUND.replace("hit.score", f"{_SCORE} AS score")},
+            o.title, o.content, NULL::uuid AS customer_id
+        FROM {call(ObjectType.KNOWLEDGE, "articles")} AS hit JOIN knowledge_base AS o USING (id)
+        UNION ALL
+        SELECT 'ticket', {FOUND.replace("hit.score", _SCORE)}, o.subject, o.resolution_notes, o.customer_id
+        FROM {call(ObjectType.TICKET)} AS hit JOIN tickets AS o USING (id)
+        UNION ALL
+        SELECT 'message', {FOUND.replace("hit.score", _SCORE)}, NULL, o.content, o.customer_id
+        FROM {call(ObjectType.MESSAGE)} AS hit JOIN messages AS o USING (id)
+    ) AS found ORDER BY score DESC, id LIMIT :max_rows
+    """  # noqa: S608 - nothing of a caller's is in it
+).bindparams(*PARAMETERS, bindparam("filters", type_=JSONB), bindparam("articles", type_=JSONB))
+_SIMILAR = text(
+    f"""
+    SELECT {FOUND}, {_TICKET}
+    FROM tickets AS own
+    LEFT JOIN embedding_models AS present ON present.object_type = 'ticket'
+    LEFT JOIN ticket_embeddings AS embedded ON embedded.ticket_id = own.id AND embedded.model = present.model
+    CROSS JOIN search_objects(
+        'ticket', embedded.embedding::vector, CASE WHEN embedded.embedding IS NULL THEN own.subject END,
+        :max_rows, :filters, :min_similarity
+    ) AS hit
+    JOIN tickets AS o ON o.id = hit.id
+    WHERE own.id = :ticket_id
+    ORDER BY hit.score DESC, hit.id
+    """  # noqa: S608
+).bindparams(bindparam("filters", type_=JSONB))
 
 
 def search_knowledge(
@@ -22,61 +92,190 @@ def search_knowledge(
     *,
     embedder: Embedder | None = None,
     limit: int = 5,
-    category: KnowledgeCategory | None = None,
+    category: KnowledgeCategory | Collection[KnowledgeCategory] | None = None,
+    source: str | Collection[str] | None = None,
+    created_from: datetime | None = None,
+    created_before: datetime | None = None,
+    updated_from: datetime | None = None,
+    updated_before: datetime | None = None,
     min_similarity: float | None = None,
     mode: str = "vector",
+    weights: tuple[float, float] = DEFAULT_WEIGHTS,
+    explain: bool = False,
 ) -> list[KnowledgeHit]:
-    """The active articles nearest to ``query`` (a text or a vector), best first.
+    """The active articles that are most like ``query`` (a text or a vector), best first.
 
-    Returns ``min(limit, matching articles)`` hits, whatever the category. One statement. With ``embedder``
-    the articles' model is checked too: vectors of two models have nothing to do with each other.
+    Returns ``min(limit, matching articles)`` hits, whatever the filters; a filter takes one value or several.
+    One statement. Mode ``vector`` needs a vector, or a text and its embedder; ``text`` compares words and
+    needs no embedder; ``hybrid`` does both, with ``weights`` for the vectors and the words. With ``embedder``
+    only vectors of its model are compared.
 
     Raises:
-        InvalidValue: empty text, a text without an embedder, or a bad limit, category, similarity or mode.
-        InvalidVector: not finite, without direction, too long, or of another model than the articles'.
+        InvalidValue: an empty text or one of over 10,000 characters, a text without an embedder, or a bad
+            limit (1 to 1,000), filter, similarity, weight or mode.
+        InvalidVector: not finite, without direction, of a wrong length, or not of the articles' model.
         EmbedderUnavailable: the embedder failed.
     """
-    if mode != "vector":
-        raise InvalidValue("mode", "must be vector")
-    limit = checked_limit(limit)
-    if category is not None:
-        category = checked_code("category", category, KnowledgeCategory)
-    if min_similarity is not None and (
-        not isinstance(min_similarity, int | float)
-        or not -1 <= min_similarity <= 1
-        or math.isnan(min_similarity)
-    ):
-        raise InvalidValue("min_similarity", "must be a number from -1 to 1")
-
-    names = ("id", "title", "content", "category", "source", "model", "similarity")
-    hits = func.search_knowledge_base(
-        literal(_query_vector(query, embedder), VECTOR(EMBEDDING_DIMENSIONS)), limit, category, min_similarity
-    ).table_valued(*(column(name) for name in names), name="hits")
-    rows = session.execute(select(hits)).all()
-
-    models = {row.model for row in rows} - {None}
-    if embedder is not None and models - {embedder.model}:
-        raise InvalidVector(
-            f"the query is of the model {embedder.model}, articles of {', '.join(sorted(models))}"
-        )
-    return [
-        KnowledgeHit(
-            id=row.id,
-            title=row.title,
-            content=row.content,
-            category=row.category,
-            source=row.source,
-            similarity=row.similarity,
-            score=row.similarity,
-        )
-        for row in rows
-    ]
+    filters = {
+        **codes("category", category, KnowledgeCategory),
+        **texts("source", source),
+        **times(
+            created_at_from=created_from,
+            created_at_before=created_before,
+            updated_at_from=updated_from,
+            updated_at_before=updated_before,
+        ),
+    }
+    search = prepared(query, embedder, limit, min_similarity, mode, weights, explain)
+    return hits(session, search, _KNOWLEDGE, [ObjectType.KNOWLEDGE], KnowledgeHit, filters=filters)
 
 
-def _query_vector(query: str | Sequence[float], embedder: Embedder | None) -> list[float]:
-    if not isinstance(query, str):
-        return prepare(query)
-    text = checked_text("query", query)
-    if embedder is None:
-        raise InvalidValue("embedder", "is needed to search for a text")
-    return embed_texts(embedder, [text])[0]
+def search_messages(
+    session: Session,
+    query: str | Sequence[float],
+    *,
+    embedder: Embedder | None = None,
+    limit: int = 5,
+    customer_id: UUID | None = None,
+    conversation_id: UUID | None = None,
+    channel: Channel | Collection[Channel] | None = None,
+    direction: MessageDirection | None = None,
+    role: MessageRole | Collection[MessageRole] | None = None,
+    content_type: ContentType | Collection[ContentType] | None = None,
+    delivery_status: DeliveryStatus | Collection[DeliveryStatus] | None = None,
+    created_from: datetime | None = None,
+    created_before: datetime | None = None,
+    min_similarity: float | None = None,
+    mode: str = "vector",
+    weights: tuple[float, float] = DEFAULT_WEIGHTS,
+    explain: bool = False,
+) -> list[MessageHit]:
+    """The messages that are most like ``query``, of the whole base or of one customer, best first.
+
+    As ``search_knowledge``. An absorbed customer's id leads to the living one. Messages are found by vector
+    once ``indexing.embed_missing`` has embedded them, and by words at once.
+
+    Raises:
+        InvalidValue: as ``search_knowledge``.
+        InvalidVector: likewise.
+        EmbedderUnavailable: the embedder failed.
+    """
+    filters = {
+        **ids("customer_id", customer_id),
+        **ids("conversation_id", conversation_id),
+        **codes("channel", channel, Channel),
+        **codes("direction", direction, MessageDirection),
+        **codes("role", role, MessageRole),
+        **codes("content_type", content_type, ContentType),
+        **codes("delivery_status", delivery_status, DeliveryStatus),
+        **times(created_at_from=created_from, created_at_before=created_before),
+    }
+    search = prepared(query, embedder, limit, min_similarity, mode, weights, explain)
+    return hits(session, search, _MESSAGES, [ObjectType.MESSAGE], MessageHit, filters=filters)
+
+
+def search_tickets(
+    session: Session,
+    query: str | Sequence[float],
+    *,
+    embedder: Embedder | None = None,
+    limit: int = 5,
+    customer_id: UUID | None = None,
+    conversation_id: UUID | None = None,
+    category: TicketCategory | Collection[TicketCategory] | None = None,
+    priority: TicketPriority | Collection[TicketPriority] | None = None,
+    status: TicketStatus | Collection[TicketStatus] | None = None,
+    source_channel: Channel | Collection[Channel] | None = None,
+    assigned_to: str | Collection[str] | None = None,
+    created_from: datetime | None = None,
+    created_before: datetime | None = None,
+    resolved_from: datetime | None = None,
+    resolved_before: datetime | None = None,
+    min_similarity: float | None = None,
+    mode: str = "vector",
+    weights: tuple[float, float] = DEFAULT_WEIGHTS,
+    explain: bool = False,
+) -> list[TicketHit]:
+    """The tickets that are most like ``query``: how was this solved before?
+
+    As ``search_messages``. A ticket is its subject, the first three messages of its conversation and its
+    resolution notes.
+
+    Raises:
+        InvalidValue: as ``search_knowledge``.
+        InvalidVector: likewise.
+        EmbedderUnavailable: the embedder failed.
+    """
+    filters = {
+        **ids("customer_id", customer_id),
+        **ids("conversation_id", conversation_id),
+        **codes("category", category, TicketCategory),
+        **codes("priority", priority, TicketPriority),
+        **codes("status", status, TicketStatus),
+        **codes("source_channel", source_channel, Channel),
+        **texts("assigned_to", assigned_to),
+        **times(
+            created_at_from=created_from,
+            created_at_before=created_before,
+            resolved_at_from=resolved_from,
+            resolved_at_before=resolved_before,
+        ),
+    }
+    search = prepared(query, embedder, limit, min_similarity, mode, weights, explain)
+    return hits(session, search, _TICKETS, [ObjectType.TICKET], TicketHit, filters=filters)
+
+
+def search_all(
+    session: Session,
+    query: str | Sequence[float],
+    *,
+    embedder: Embedder | None = None,
+    limit: int = 10,
+    customer_id: UUID | None = None,
+    created_from: datetime | None = None,
+    created_before: datetime | None = None,
+    min_similarity: float | None = None,
+    mode: str = "vector",
+    weights: tuple[float, float] = DEFAULT_WEIGHTS,
+    explain: bool = False,
+) -> list[AnyHit]:
+    """Articles, tickets and messages that are most like ``query``, in one ranking and one statement.
+
+    As ``search_knowledge``. ``customer_id`` is for tickets and messages; articles belong to nobody.
+
+    Raises:
+        InvalidValue: as ``search_knowledge``.
+        InvalidVector: likewise.
+        EmbedderUnavailable: the embedder failed.
+    """
+    made = times(created_at_from=created_from, created_at_before=created_before)
+    filters = {**ids("customer_id", customer_id), **made}
+    search = prepared(query, embedder, limit, min_similarity, mode, weights, explain)
+    return hits(session, search, _ALL, list(ObjectType), AnyHit, filters=filters, articles=made)
+
+
+def similar_tickets(
+    session: Session,
+    ticket_id: UUID,
+    *,
+    limit: int = 5,
+    status: TicketStatus | Collection[TicketStatus] | None = None,
+    min_similarity: float | None = None,
+    explain: bool = False,
+) -> list[TicketHit]:
+    """The tickets that are most like this one, without it. One statement.
+
+    By the ticket's stored embedding; by the words of its subject where it has none yet.
+
+    Raises:
+        TicketNotFound: there is no such ticket.
+        InvalidValue: a bad limit, status or similarity.
+    """
+    ticket_id = checked_uuid("ticket_id", ticket_id)
+    search = prepared([1.0], None, limit, min_similarity, "vector", DEFAULT_WEIGHTS, explain)
+    filters = {"not_id": [str(ticket_id)], **codes("status", status, TicketStatus)}
+    asked = _SIMILAR.bindparams(ticket_id=ticket_id)
+    found = hits(session, search, asked, [ObjectType.TICKET], TicketHit, filters=filters)
+    if not found and session.get(Ticket, ticket_id) is None:
+        raise TicketNotFound(ticket_id)
+    return found

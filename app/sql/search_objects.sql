@@ -23,7 +23,7 @@ RETURNS TABLE (
     text_rank bigint,
     text_score double precision
 )
-LANGUAGE plpgsql STABLE
+LANGUAGE plpgsql STABLE ROWS 10
 SET enable_sort = off
 SET random_page_cost = 1.1
 SET jit = off

@@ -125,7 +125,7 @@ def test_the_function_answers_from_the_index(shelves):
 
 
 def test_the_plan_of_the_same_query_with_the_same_settings_is_an_index_scan(shelves):
-    settings = shelves.scalar(text("SELECT proconfig FROM pg_proc WHERE proname = 'search_knowledge_base'"))
+    settings = shelves.scalar(text("SELECT proconfig FROM pg_proc WHERE proname = 'search_objects'"))
     for setting in settings:
         name, _, value = setting.partition("=")
         shelves.execute(select(func.set_config(name, value, True)))
