@@ -24,7 +24,7 @@ from ._input import checked_code, checked_limit, checked_text, checked_time, che
 H = TypeVar("H", bound=Hit)
 C = TypeVar("C", bound=StrEnum)
 
-DEFAULT_WEIGHTS = (1.0, 1.0)
+DEFAULT_WEIGHTS = (1.0, 0.7)
 """Of the ranks by vector and by words in a hybrid search; see ``benchmarks/search_quality.py --tune``."""
 MAX_QUERY = 10_000
 _MAX_VALUES = 1_000

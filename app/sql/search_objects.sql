@@ -13,7 +13,7 @@ CREATE OR REPLACE FUNCTION search_objects(
     min_similarity double precision DEFAULT NULL,
     query_model text DEFAULT NULL,
     vector_weight double precision DEFAULT 1,
-    text_weight double precision DEFAULT 1
+    text_weight double precision DEFAULT 0.7
 )
 RETURNS TABLE (
     id uuid,

@@ -1,6 +1,7 @@
--- The objects that share words with a text, those with the rarest words first: a word weighs
--- ln(1 + all objects / objects that have it). Only the index of the words is read. A word that more than
--- 5,000 objects have tells nothing, and is left out where there is a rarer one.
+-- The objects that share words with a text, ranked as BM25 does: a word weighs ln(1 + all objects / objects that
+-- have it), more where it is repeated or in the title, less in a long text. The index of the words finds the
+-- candidates by weight alone; only the best of them are read. A word that more than 5,000 objects have tells
+-- nothing, and is left out where there is a rarer one.
 CREATE OR REPLACE FUNCTION search_words(
     object_type text,
     words text[],
@@ -8,23 +9,33 @@ CREATE OR REPLACE FUNCTION search_words(
     conditions text
 )
 RETURNS TABLE (id uuid, score double precision)
-LANGUAGE plpgsql STABLE
+LANGUAGE plpgsql STABLE ROWS 50
 SET enable_seqscan = off
 SET jit = off
 AS $$
 DECLARE
     common CONSTANT integer := 5000;
-    holders text := CASE object_type
+    base CONSTANT text := CASE object_type WHEN 'knowledge' THEN 'knowledge_base' ELSE object_type || 's' END;
+    restriction CONSTANT text := CASE WHEN conditions <> '' THEN ' AND ' || conditions ELSE '' END;
+    indexed CONSTANT text := CASE object_type
+        WHEN 'knowledge' THEN $q$o.title || ' ' || o.content$q$
+        WHEN 'message' THEN 'o.content'
+        ELSE $q$o.subject || ' ' || COALESCE(o.resolution_notes, '')$q$
+    END;
+    document CONSTANT text := CASE object_type
         WHEN 'knowledge' THEN
-            $q$SELECT o.id FROM knowledge_base o
-            WHERE to_tsvector('crm', left(o.title || ' ' || o.content, 50000)) @@ w.query$q$
-        WHEN 'message' THEN
-            $q$SELECT o.id FROM messages o WHERE to_tsvector('crm', left(o.content, 50000)) @@ w.query$q$
-        WHEN 'ticket' THEN
-            $q$SELECT o.id FROM tickets o WHERE to_tsvector('crm',
-                left(o.subject || ' ' || COALESCE(o.resolution_notes, ''), 50000)) @@ w.query$q$
-    END || CASE WHEN conditions <> '' THEN ' AND ' || conditions ELSE '' END;
+            $q$setweight(to_tsvector('crm', o.title), 'A') || to_tsvector('crm', left(o.content, 50000))$q$
+        WHEN 'message' THEN $q$to_tsvector('crm', left(o.content, 50000))$q$
+        ELSE $q$setweight(to_tsvector('crm', o.subject), 'A') || to_tsvector('crm', ticket_text(o.id))$q$
+    END;
+    holders text := 'SELECT o.id FROM ' || base || $q$ o WHERE to_tsvector('crm', left($q$ || indexed
+        || ', 50000)) @@ w.query' || restriction;
+    rows_of_all double precision := (SELECT reltuples FROM pg_class WHERE oid = base::regclass);
 BEGIN
+    IF rows_of_all <= 0 THEN
+        -- Never analysed, so young and small.
+        EXECUTE 'SELECT count(*) FROM ' || base INTO rows_of_all;
+    END IF;
     IF object_type = 'ticket' THEN
         -- A ticket is also what was said first in its conversation.
         holders := holders || $q$ UNION SELECT o.id FROM messages m JOIN tickets o USING (conversation_id)
@@ -32,24 +43,35 @@ BEGIN
                 AND (SELECT count(*) FROM (
                     SELECT FROM messages b WHERE b.conversation_id = m.conversation_id
                         AND (b.created_at, b.id) < (m.created_at, m.id) LIMIT 3
-                ) AS before) < 3$q$ || CASE WHEN conditions <> '' THEN ' AND ' || conditions ELSE '' END;
+                ) AS before) < 3$q$ || restriction;
     END IF;
     RETURN QUERY EXECUTE format($q$
         WITH wanted AS MATERIALIZED (
             SELECT word, ('''' || replace(replace(word, '\', '\\'), '''', '''''') || '''')::tsquery AS query
             FROM unnest($1) AS word
         ), found AS MATERIALIZED (
-            SELECT w.word, h.id FROM wanted w, LATERAL (%s LIMIT %s + 1) AS h
+            SELECT w.word, h.id FROM wanted w, LATERAL (%s LIMIT $4 + 1) AS h
         ), rarity AS MATERIALIZED (
-            SELECT word, count(*) AS holders, ln(1 + $3 / count(*)) AS weight FROM found GROUP BY word
+            SELECT word, ln(1 + GREATEST($3, count(*)) / count(*)) AS weight, count(*) <= $4 AS is_rare
+            FROM found GROUP BY word
+        ), telling AS MATERIALIZED (
+            SELECT word, weight FROM rarity WHERE is_rare OR NOT EXISTS (SELECT FROM rarity WHERE is_rare)
+        ), candidates AS MATERIALIZED (
+            SELECT f.id, sum(t.weight) AS weight FROM found f JOIN telling t USING (word)
+            GROUP BY f.id ORDER BY weight DESC, f.id LIMIT GREATEST($2, 50)
+        ), documents AS MATERIALIZED (
+            SELECT o.id, %s AS words FROM candidates c JOIN %I o ON o.id = c.id
+        ), lengths AS MATERIALIZED (
+            SELECT d.id, 0.25 + 0.75 * length(d.words) / NULLIF(avg(length(d.words)) OVER (), 0) AS relative
+            FROM documents d
         )
-        SELECT f.id, sum(r.weight) FROM found f JOIN rarity r USING (word)
-        WHERE r.holders <= %2$s OR (SELECT min(holders) FROM rarity) > %2$s
-        GROUP BY f.id ORDER BY sum(r.weight) DESC, f.id LIMIT $2
-    $q$, holders, common)
-    USING words, max_rows, GREATEST(1, (
-        SELECT reltuples FROM pg_class WHERE oid = CASE object_type
-            WHEN 'knowledge' THEN 'knowledge_base' WHEN 'message' THEN 'messages' ELSE 'tickets' END::regclass
-    ))::double precision;
+        SELECT d.id, sum(t.weight * 2.2 * u.times / (u.times + 1.2 * l.relative))
+        FROM documents d JOIN lengths l USING (id), LATERAL (
+            SELECT lexeme, (SELECT sum(CASE w WHEN 'A' THEN 3 ELSE 1 END) FROM unnest(weights) AS w) AS times
+            FROM unnest(d.words)
+        ) AS u JOIN telling t ON t.word = u.lexeme
+        GROUP BY d.id ORDER BY 2 DESC, d.id LIMIT $2
+    $q$, holders, document, base)
+    USING words, max_rows, rows_of_all, common;
 END;
 $$;
