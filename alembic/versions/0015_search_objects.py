@@ -73,10 +73,10 @@ END;
 $$
     """,
     r"""
--- The objects that share words with a text, ranked as BM25 does: a word weighs ln(1 + all objects / objects that
--- have it), more where it is repeated or in the title, less in a long text. The index of the words finds the
--- candidates by weight alone; only the best of them are read. A word that more than 5,000 objects have tells
--- nothing, and is left out where there is a rarer one.
+-- The objects that share words with a text, ranked as BM25 does: a word weighs ln(1 + all objects / objects
+-- that have it), more where it is repeated or in the title, less in a long text. The index of the words finds
+-- the candidates by weight alone; only the best of them are read. A word that more than 5,000 objects have
+-- tells nothing, and is left out where there is a rarer one.
 CREATE OR REPLACE FUNCTION search_words(
     object_type text,
     words text[],

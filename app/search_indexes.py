@@ -1,0 +1,152 @@
+"""Care for the indexes of searches: rebuilt while everything goes on, and the language of their words."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+
+from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy.exc import DBAPIError
+
+from .errors import CRMError, InvalidValue
+
+VECTOR_INDEXES = (
+    "idx_knowledge_base_embedding",
+    "message_embeddings_embedding_idx",
+    "ticket_embeddings_embedding_idx",
+)
+WORD_INDEXES = ("idx_knowledge_base_words", "idx_messages_words", "idx_tickets_words")
+
+Progress = Callable[[str, int, int], None]
+"""Called with the phase, what is done of it, and its total."""
+
+_POLL = 0.5
+_MEMORY = re.compile(r"[1-9][0-9]{0,5}(?:kB|MB|GB)")
+_PROGRESS = text("""
+    SELECT phase,
+        CASE WHEN tuples_done > 0 THEN tuples_done ELSE blocks_done END,
+        CASE WHEN tuples_done > 0 THEN GREATEST(tuples_done, tuples_total, reltuples::bigint) ELSE blocks_total END
+    FROM pg_stat_progress_create_index JOIN pg_class ON pg_class.oid = relid WHERE pid = :pid
+""")
+# What an interrupted rebuild leaves: a second index beside the first one, which is not valid.
+_LEFTOVERS = text("""
+    SELECT format('%I.%I', n.nspname, c.relname)
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE NOT i.indisvalid AND c.relname ~ ('^' || :name || '_cc(new|old)[0-9]*$')
+""")
+_VALID = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
+_DICTIONARIES = text("""
+    SELECT token.alias, string_agg(format('%I', d.dictname), ', ' ORDER BY m.mapseqno)
+    FROM pg_ts_config AS c
+    JOIN pg_ts_config_map AS m ON m.mapcfg = c.oid
+    JOIN pg_ts_dict AS d ON d.oid = m.mapdict
+    JOIN ts_token_type('default') AS token ON token.tokid = m.maptokentype
+    WHERE c.cfgnamespace = 'pg_catalog'::regnamespace AND c.cfgname = :language
+    GROUP BY token.alias
+""")
+_LANGUAGES = text(
+    "SELECT cfgname FROM pg_ts_config WHERE cfgnamespace = 'pg_catalog'::regnamespace ORDER BY cfgname"
+)
+
+
+def reindex(
+    engine: Engine,
+    names: Collection[str] = VECTOR_INDEXES,
+    *,
+    memory: str = "1GB",
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> None:
+    """Build search indexes anew, one after the other, while reads and writes go on (REINDEX CONCURRENTLY).
+
+    ``memory`` and ``workers`` are for this build only: a graph that fits into memory is built many times
+    faster. What an interrupted rebuild left is dropped first, and each index is valid in the end. Waits for
+    transactions that are older than the build.
+
+    Raises:
+        InvalidValue: there is no such index, or the memory or the number of workers makes no sense.
+        CRMError: an index is not valid after its build.
+    """
+    unknown = set(names) - {*VECTOR_INDEXES, *WORD_INDEXES}
+    if unknown:
+        raise InvalidValue("names", f"there is no search index {', '.join(sorted(unknown))}")
+    if not _MEMORY.fullmatch(memory):
+        raise InvalidValue("memory", "must read like 512MB or 2GB")
+    if not 0 <= workers <= 64:
+        raise InvalidValue("workers", "must be from 0 to 64")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        settings = {
+            "maintenance_work_mem": memory,
+            "max_parallel_maintenance_workers": str(workers),
+            "statement_timeout": "0",
+            "lock_timeout": "0",
+        }
+        try:
+            for name, value in settings.items():
+                connection.execute(
+                    text("SELECT set_config(:name, :value, false)"), {"name": name, "value": value}
+                )
+            for name in names:
+                with _watched(engine, connection, name, progress):
+                    _rebuild(connection, name)
+        finally:
+            # The settings are the session's: it must not go back into the pool.
+            connection.invalidate()
+
+
+def _rebuild(connection: Connection, name: str) -> None:
+    for leftover in connection.scalars(_LEFTOVERS, {"name": name}).all():
+        connection.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {leftover}"))
+    connection.execute(text(f"REINDEX INDEX CONCURRENTLY {name}"))
+    if connection.scalar(_VALID, {"name": name}) is not True:
+        raise CRMError(f"the index {name} is not valid after its build; run it again")
+
+
+@contextmanager
+def _watched(engine: Engine, connection: Connection, name: str, progress: Progress | None) -> Iterator[None]:
+    """Tell ``progress`` from a second connection how far the build is."""
+    if progress is None:
+        yield
+        return
+    pid = connection.scalar(text("SELECT pg_backend_pid()"))
+    ended = threading.Event()
+
+    def watch() -> None:
+        # A build needs no audience: where it cannot be watched, it goes on unseen.
+        with suppress(DBAPIError), engine.connect() as watching:
+            while not ended.wait(_POLL):
+                found = watching.execute(_PROGRESS, {"pid": pid}).first()
+                watching.rollback()
+                if found is not None:
+                    progress(f"{name}: {found[0]}", found[1] or 0, found[2] or 0)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def set_language(engine: Engine, language: str, *, progress: Progress | None = None) -> None:
+    """Read words in another language from now on: ``portuguese``, ``spanish``, or ``simple`` for none.
+
+    Changes the text search configuration ``crm`` and builds the indexes of words anew. Until they are done,
+    searches by words miss what the old language wrote in another way. Takes the rights of their owner.
+
+    Raises:
+        InvalidValue: PostgreSQL has no such language.
+    """
+    with engine.begin() as connection:
+        dictionaries = connection.execute(_DICTIONARIES, {"language": language}).all()
+        if not dictionaries:
+            known = ", ".join(connection.scalars(_LANGUAGES))
+            raise InvalidValue("language", f"must be one of {known}")
+        for token, names in dictionaries:
+            connection.execute(
+                text(f"ALTER TEXT SEARCH CONFIGURATION crm ALTER MAPPING FOR {token} WITH {names}")
+            )
+    reindex(engine, WORD_INDEXES, progress=progress)
