@@ -104,9 +104,9 @@ class Ours:
         """What a search has scanned, from the server's counters; a function's plan cannot be explained."""
         engine = make_engine(self.url)
         with Session(engine) as session:
-            before = dict(session.execute(SCANS).tuples().all())
+            before = dict(map(tuple, session.execute(SCANS)))
             search_knowledge(session, self.queries[0], limit=LIMIT, category=category)
-            after = dict(session.execute(SCANS).tuples().all())
+            after = dict(map(tuple, session.execute(SCANS)))
         engine.dispose()
         used = sorted(name for name, scans in after.items() if scans > before[name])
         return ", ".join("whole table" if name == "knowledge_base" else name for name in used)

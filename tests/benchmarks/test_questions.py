@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
 
 from app.migrations import alembic_config
-
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-if not BENCHMARKS.is_dir():
-    pytest.skip("the benchmarks are part of the checkout only", allow_module_level=True)
 
 RUN = 6
 
@@ -29,17 +21,12 @@ def articles() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def labels() -> Iterator[Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        patch.delitem(sys.modules, "_questions", raising=False)
-        import _questions
-
-        yield _questions
+def labels(benchmark):
+    return benchmark("_questions")
 
 
 @pytest.fixture(scope="module")
-def questions(labels: Any) -> list[Any]:
+def questions(labels):
     return labels.load_questions()
 
 
