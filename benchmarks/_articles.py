@@ -68,11 +68,16 @@ class Topics:
         return categories
 
 
-def connect(url: str, *settings: str, autocommit: bool = True) -> psycopg.Connection:
-    """A plain connection that sends and reads vectors in binary."""
+def connect(url: str, *settings: str) -> psycopg.Connection:
+    """A plain connection, with the settings, on which every statement is a transaction of its own."""
     address = normalize_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     options = " ".join(f"-c {setting}" for setting in settings)
-    connection = psycopg.connect(address, autocommit=autocommit, options=options)
+    return psycopg.connect(address, autocommit=True, options=options)
+
+
+def connect_binary(url: str, *settings: str) -> psycopg.Connection:
+    """The same, and vectors are sent in binary."""
+    connection = connect(url, *settings)
     register_vector(connection)
     return connection
 
@@ -82,9 +87,9 @@ def build_memory(rows: int) -> str:
     return f"maintenance_work_mem={max(256, rows * 12 // 1024)}MB"
 
 
-def load(url: str, topics: Topics, rows: int) -> None:
-    """Replace the knowledge base by ``rows`` articles; the vectors' indexes are built afterwards."""
-    with connect(url, build_memory(rows)) as connection:
+def load(url: str, topics: Topics, rows: int, words: int) -> None:
+    """Replace the knowledge base by ``rows`` articles of so many words; the vectors' indexes come last."""
+    with connect_binary(url, build_memory(rows)) as connection:
         definitions = connection.execute(
             "SELECT indexname, indexdef FROM pg_indexes "
             "WHERE tablename = 'knowledge_base' AND indexdef ~ 'USING hnsw'"
@@ -98,18 +103,19 @@ def load(url: str, topics: Topics, rows: int) -> None:
             cursor.copy(f"COPY knowledge_base ({columns}) FROM STDIN (FORMAT BINARY)") as copy,
         ):
             copy.set_types(["uuid", "varchar", "text", "varchar", "vector", "jsonb"])
-            for row in articles(topics, rows):
+            for row in articles(topics, rows, words):
                 copy.write_row(row)
         for _, definition in definitions:
             connection.execute(definition)
         connection.execute("VACUUM ANALYZE knowledge_base")
 
 
-def articles(topics: Topics, rows: int) -> Iterator[tuple[UUID, str, str, str, Vector, Jsonb]]:
+def articles(topics: Topics, rows: int, words: int) -> Iterator[tuple[UUID, str, str, str, Vector, Jsonb]]:
     provenance = Jsonb({"embedding": {"model": "synthetic", "dimensions": DIMENSIONS}})
+    vocabulary = WORDS.split()
     for category in topics.categories(rows):
-        words = topics.random.choices(WORDS.split(), k=80)
-        title, content = " ".join(words[:6]).capitalize(), " ".join(words)
+        text = topics.random.choices(vocabulary, k=words)
+        title, content = " ".join(text[:6]).capitalize(), " ".join(text)
         yield uuid7(), title, content, category, Vector(topics.draw()), provenance
 
 
@@ -117,7 +123,7 @@ def exact_answers(url: str, queries: Sequence[list[float]], category: str | None
     """The ids of the nearest articles of each query, from a look at every row."""
     only = "AND category = %(category)s" if category else ""
     settings = (f"enable_{path}=off" for path in ("indexscan", "bitmapscan", "indexonlyscan"))
-    with connect(url, *settings) as connection:
+    with connect_binary(url, *settings) as connection:
         return [
             {
                 str(id_)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from _articles import LIMIT, connect
+from _articles import LIMIT, connect_binary
 from pgvector import Vector
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -59,7 +59,7 @@ class Raw:
     name = "psycopg by hand"
 
     def __init__(self, url: str, queries: Sequence[list[float]]) -> None:
-        self.connection = connect(url, *EXPERT)
+        self.connection = connect_binary(url, *EXPERT)
         self.cursor = self.connection.cursor(binary=True)
         self.queries = [Vector(query) for query in queries]
 

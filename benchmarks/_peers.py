@@ -157,7 +157,5 @@ class Measured:
         self.process.close()
 
 
-def measured(url: str, queries: Sequence[list[float]], rows: int) -> list[Measured]:
-    for peer in PEERS:
-        build(peer, url, rows)
+def measured(url: str, queries: Sequence[list[float]]) -> list[Measured]:
     return [Measured(peer, url, queries, variant) for peer in PEERS for variant in RANDOM_PAGE_COST]

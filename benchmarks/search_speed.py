@@ -1,6 +1,6 @@
 """How fast ``search_knowledge`` is, beside psycopg by hand and other vector stores, and how right.
 
-    python benchmarks/search_speed.py [--rows 20000,100000] [--queries 200] [--no-peers] [--quick]
+    python benchmarks/search_speed.py [--rows 20000,100000] [--words 80] [--no-peers] [--quick]
 
 Loads articles of 1536 dimensions into a database of its own and asks every contender the same queries for ten
 articles, in turns, so that whatever disturbs the machine disturbs all of them alike. Prints the median, the
@@ -10,25 +10,39 @@ articles to one in two thousand.
 
 The first run installs langchain-postgres, vecs and LlamaIndex's PGVectorStore into environments of their own
 in the user's cache folder. "tuned" is the peer on a server whose ``random_page_cost`` somebody has lowered
-for it. ``--quick`` is 2,000 articles and 50 queries; with ``--no-peers`` it takes less than a minute.
+for it: whether the planner takes a peer's index otherwise depends on how large its table is beside it, which
+``--words``, the length of an article, decides. ``--quick`` is 2,000 articles and 50 queries; with
+``--no-peers`` it takes less than a minute.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 
 import _peers
 from _articles import LIMIT, SHARES, Topics, connect, exact_answers, load
 from _contenders import Contender, Found, Ours, Raw
+from _server import roomy_server
 
 from app.models import KnowledgeCategory
 from app.testing import Databases, provision
 
 WARM_UP = 10
+
+
+@dataclass(frozen=True)
+class Task:
+    rows: int
+    words: int
+    queries: int
+    seed: int
+    peers: bool
 
 
 @dataclass
@@ -112,26 +126,40 @@ def report_categories(figures: Sequence[Figures], rows: int) -> None:
         )
 
 
-def measure(
-    url: str, rows: int, queries: int, seed: int, *, peers: bool
-) -> tuple[list[Figures], list[Figures]]:
-    """Load the articles into the database and measure everybody on them."""
-    topics = Topics(seed, rows)
-    load(url, topics, rows)
-    asked = [topics.draw() for _ in range(queries)]
-    nearest = exact_answers(url, asked)
+def measure(url: str, task: Task) -> tuple[list[Figures], list[Figures]]:
+    """Load the articles into the database and measure everybody on them, then ours in the categories."""
+    topics = Topics(task.seed, task.rows)
+    with timed(f"{task.rows:,} articles"):
+        load(url, topics, task.rows, task.words)
+    asked = [topics.draw() for _ in range(task.queries)]
+    with timed("exact answers"):
+        nearest = exact_answers(url, asked)
     with ExitStack() as stack:
         ours = Ours(url, asked, read_only=True)
         contenders: list[Contender] = [Raw(url, asked), ours, Ours(url, asked, read_only=False)]
-        if peers:
-            contenders += _peers.measured(url, asked, rows)
+        if task.peers:
+            for peer in _peers.PEERS:
+                with timed(peer.package):
+                    _peers.build(peer, url, task.rows)
+            contenders += _peers.measured(url, asked)
         for contender in contenders:
             stack.callback(contender.close)
         assert ours.statements() == 1, "a search is one statement"
-        return compare(contenders, queries, nearest), in_categories(ours, url, asked[:100])
+        with timed("searches"):
+            figures = compare(contenders, task.queries, nearest)
+        with timed("searches in categories"):
+            return figures, in_categories(ours, url, asked[:100])
 
 
-def describe(url: str, rows: int, queries: int) -> None:
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Tell on the error output how far the run is, and how long that took."""
+    since = time.perf_counter()
+    yield
+    print(f"  {what}: {time.perf_counter() - since:.0f} s", file=sys.stderr, flush=True)
+
+
+def describe(url: str, task: Task) -> None:
     with connect(url) as connection:
         row = connection.execute(
             "SELECT current_setting('server_version'), extversion, current_setting('shared_buffers')"
@@ -139,8 +167,8 @@ def describe(url: str, rows: int, queries: int) -> None:
         ).fetchone()
     assert row is not None
     print(
-        f"\n{rows:,} articles, {queries} queries each, PostgreSQL {row[0]}, pgvector {row[1]}, "
-        f"shared_buffers {row[2]}",
+        f"\n{task.rows:,} articles of {task.words} words, {task.queries} queries each, PostgreSQL {row[0]}, "
+        f"pgvector {row[1]}, shared_buffers {row[2]}",
         flush=True,
     )
 
@@ -148,6 +176,7 @@ def describe(url: str, rows: int, queries: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Speed and recall of search_knowledge beside others.")
     parser.add_argument("--rows", default="20000,100000", help="numbers of articles")
+    parser.add_argument("--words", type=int, default=80, help="in an article; the planner minds")
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--no-peers", action="store_true", help="psycopg and ours only")
@@ -155,11 +184,14 @@ def main() -> None:
     parser.add_argument("--database-url", help="a server on which a database may be created and dropped")
     options = parser.parse_args()
     sizes, queries = ("2000", 50) if options.quick else (options.rows, options.queries)
-    with provision("auto", url=options.database_url) as url, closing(Databases(url)) as databases:
+    given = options.database_url
+    server = provision("url", url=given) if given else roomy_server()
+    with server as url, closing(Databases(url)) as databases:
         for rows in map(int, sizes.split(",")):
+            task = Task(rows, options.words, queries, options.seed, not options.no_peers)
             database = databases.clone()
-            describe(database, rows, queries)
-            figures, filtered = measure(database, rows, queries, options.seed, peers=not options.no_peers)
+            describe(database, task)
+            figures, filtered = measure(database, task)
             report(figures)
             report_categories(filtered, rows)
             databases.drop(database)
