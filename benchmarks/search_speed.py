@@ -34,6 +34,7 @@ from app.models import KnowledgeCategory
 from app.testing import Databases, provision
 
 WARM_UP = 10
+PEERS = tuple(peer.package for peer in _peers.PEERS)
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,18 @@ def in_categories(ours: Ours, url: str, queries: Sequence[list[float]]) -> list[
 
 
 def report(figures: Sequence[Figures]) -> None:
-    raw = figures[0].median
+    """Print them; the first is what the others are compared with, the second is ours."""
+    raw, ours = figures[:2]
     print(f"{'':42} {'median':>9} {'p95':>9}  recall  x psycopg  reads")
     for one in figures:
         print(
             f"{one.name:42} {one.median:6.2f} ms {one.p95:6.2f} ms   {one.recall:5.3f} "
-            f"{one.median / raw:10.2f}  {one.path}"
+            f"{one.median / raw.median:10.2f}  {one.path}"
         )
+    others = [one for one in figures if one.name.startswith(PEERS)]
+    if others:
+        fastest = min(others, key=lambda one: one.median)
+        print(f"{fastest.name}, the fastest other: {fastest.median / ours.median:.2f} x {ours.name}")
 
 
 def report_categories(figures: Sequence[Figures], rows: int) -> None:
