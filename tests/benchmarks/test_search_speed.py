@@ -1,0 +1,64 @@
+"""The benchmark of the search's speed: fair turns, articles with neighbours, and a run that counts right."""
+
+from __future__ import annotations
+
+import math
+from operator import mul
+
+import pytest
+
+ROWS, QUERIES = 400, 12
+
+
+@pytest.fixture(scope="module")
+def speed(benchmark):
+    return benchmark("search_speed")
+
+
+@pytest.mark.parametrize(("contenders", "queries"), [(3, 50), (9, 200), (1, 5), (5, 7)])
+def test_everybody_asks_every_query_once_and_nobody_asks_what_another_has_just_asked(
+    speed, contenders, queries
+):
+    turns = list(speed.turns(contenders, queries))
+    for who in range(contenders):
+        assert sorted(number for turn in turns for asks, number in turn if asks == who) == list(
+            range(queries)
+        )
+    for turn in turns:
+        assert len({number for _, number in turn}) == contenders
+    assert {turn[0][0] for turn in turns} == set(range(contenders))
+
+
+def test_vectors_have_length_one_are_the_same_for_a_seed_and_have_neighbours(benchmark):
+    articles = benchmark("_articles")
+    first, second = (articles.Topics(7, ROWS) for _ in range(2))
+    vectors = [first.draw() for _ in range(200)]
+    assert vectors == [second.draw() for _ in range(200)]
+    assert all(math.isclose(math.hypot(*vector), 1) for vector in vectors)
+    cosines = sorted(sum(map(mul, vectors[0], other)) for other in vectors[1:])
+    assert cosines[-1] > 0.4
+    assert abs(cosines[len(cosines) // 2]) < 0.2
+
+
+def test_a_plan_is_told_by_its_index(benchmark):
+    path_of = benchmark("_contenders").path_of
+    assert path_of("Limit\n  ->  Index Scan using by_vector on articles") == "by_vector"
+    assert path_of("Sort\n  ->  Seq Scan on articles") == "whole table"
+
+
+def test_a_small_run_finds_the_nearest_in_one_statement_and_fills_every_page(speed, crm_databases):
+    url = crm_databases.clone()
+    task = speed.Task(rows=ROWS, words=20, queries=QUERIES, seed=3, peers=False)
+    figures, filtered = speed.measure(url, task)
+    crm_databases.drop(url)
+    assert len(figures) == 3
+    for one in figures:
+        assert len(one.seconds) == QUERIES
+        assert one.recall >= 0.9
+        assert one.fewest == 10
+    for one in filtered:
+        matching = max(1, round(speed.SHARES[one.name] * ROWS))
+        assert one.fewest == min(10, matching)
+        assert one.recall >= 0.9
+    speed.report(figures)
+    speed.report_categories(filtered, ROWS)
