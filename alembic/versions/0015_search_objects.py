@@ -75,8 +75,8 @@ $$
     r"""
 -- The objects that share words with a text, ranked as BM25 does: a word weighs ln(1 + all objects / objects
 -- that have it), more where it is repeated or in the title, less in a long text. The index of the words finds
--- the candidates by weight alone; only the best of them are read. A word that more than 5,000 objects have
--- tells nothing, and is left out where there is a rarer one.
+-- the candidates by weight alone; only the best of them are read. A word that more than 5,000 objects have is
+-- left out where there is a rarer one, but objects that have all words are always among the candidates.
 CREATE OR REPLACE FUNCTION search_words(
     object_type text,
     words text[],
@@ -124,18 +124,23 @@ BEGIN
         WITH wanted AS MATERIALIZED (
             SELECT word, ('''' || replace(replace(word, '\', '\\'), '''', '''''') || '''')::tsquery AS query
             FROM unnest($1) AS word
+        ), one_word AS MATERIALIZED (
+            SELECT w.word, h.id FROM wanted w, LATERAL (%1$s LIMIT $4 + 1) AS h
+        ), all_words AS MATERIALIZED (
+            SELECT h.id FROM (SELECT string_agg(query::text, ' & ')::tsquery AS query FROM wanted) AS w,
+                LATERAL (%1$s LIMIT $4) AS h
         ), found AS MATERIALIZED (
-            SELECT w.word, h.id FROM wanted w, LATERAL (%s LIMIT $4 + 1) AS h
+            SELECT word, id FROM one_word UNION SELECT w.word, a.id FROM wanted w, all_words a
         ), rarity AS MATERIALIZED (
             SELECT word, ln(1 + GREATEST($3, count(*)) / count(*)) AS weight, count(*) <= $4 AS is_rare
-            FROM found GROUP BY word
+            FROM one_word GROUP BY word
         ), telling AS MATERIALIZED (
             SELECT word, weight FROM rarity WHERE is_rare OR NOT EXISTS (SELECT FROM rarity WHERE is_rare)
         ), candidates AS MATERIALIZED (
             SELECT f.id, sum(t.weight) AS weight FROM found f JOIN telling t USING (word)
             GROUP BY f.id ORDER BY weight DESC, f.id LIMIT GREATEST($2, 50)
         ), documents AS MATERIALIZED (
-            SELECT o.id, %s AS words FROM candidates c JOIN %I o ON o.id = c.id
+            SELECT o.id, %2$s AS words FROM candidates c JOIN %3$I o ON o.id = c.id
         ), lengths AS MATERIALIZED (
             SELECT d.id, 0.25 + 0.75 * length(d.words) / NULLIF(avg(length(d.words)) OVER (), 0) AS relative
             FROM documents d
@@ -184,10 +189,10 @@ SET jit = off
 SET hnsw.iterative_scan = relaxed_order
 SET hnsw.max_scan_tuples = 2147483647
 SET hnsw.scan_mem_multiplier = 1000
-SET hnsw.ef_search = 80
+SET hnsw.ef_search = 200
 AS $$
 DECLARE
-    few_rows CONSTANT integer := 1000;
+    few_rows CONSTANT integer := 2000;
     depth CONSTANT integer := CASE
         WHEN query IS NOT NULL AND query_text IS NOT NULL THEN GREATEST(max_rows, 50) ELSE max_rows
     END;
@@ -195,6 +200,8 @@ DECLARE
     base CONSTANT text := CASE object_type WHEN 'knowledge' THEN 'knowledge_base' ELSE object_type || 's' END;
     of_model text := query_model;
     few uuid[];
+    -- Under a filter an index scan that stops at the last row that is needed misses some that are nearer.
+    reach integer := CASE WHEN conditions = '' THEN depth ELSE depth + 100 END;
     row_id text := 'o.id';
     distance text := '(o.embedding <=> $1)';
     source text := 'knowledge_base o WHERE o.is_active AND o.embedding IS NOT NULL';
@@ -206,7 +213,7 @@ BEGIN
     IF query IS NULL AND query_text IS NULL THEN
         RAISE EXCEPTION 'a search needs a vector or a text' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF depth > 80 THEN
+    IF depth > 200 THEN
         PERFORM set_config('hnsw.ef_search', depth::text, true);
     END IF;
 
@@ -258,17 +265,17 @@ BEGIN
                 NULL::bigint, NULL::double precision
             FROM (' || nearest || $q$) AS nearest
             WHERE distance <> 'NaN' AND ($5 IS NULL OR 1 - distance >= $5)
-            ORDER BY distance, id
-        $q$ USING query, depth, few, of_model, min_similarity;
+            ORDER BY distance, id LIMIT $6
+        $q$ USING query, reach, few, of_model, min_similarity, max_rows;
         RETURN;
     END IF;
     RETURN QUERY EXECUTE '
         WITH near AS MATERIALIZED (
             SELECT id, distance, row_number() OVER (ORDER BY distance, id) AS rank
-            FROM (' || nearest || $q$) AS nearest WHERE distance <> 'NaN'
+            FROM (' || nearest || $q$) AS nearest WHERE distance <> 'NaN' ORDER BY distance, id LIMIT $12
         ), worded AS MATERIALIZED (
             SELECT id, score, row_number() OVER (ORDER BY score DESC, id) AS rank
-            FROM search_words($6, tsvector_to_array(to_tsvector('crm', left($7, 10000))), $2, $8)
+            FROM search_words($6, tsvector_to_array(to_tsvector('crm', left($7, 10000))), $12, $8)
         ), fused AS (
             SELECT id, n.distance, n.rank AS near_rank, w.rank AS word_rank, w.score AS word_score,
                 CASE WHEN $1 IS NULL THEN w.score
@@ -287,9 +294,9 @@ BEGIN
         ) AS measured
         WHERE $5 IS NULL OR (similarity >= $5 AND similarity <> 'NaN')
         ORDER BY score DESC, id LIMIT $11
-    $q$ USING query, depth, few, of_model, min_similarity, object_type, query_text,
+    $q$ USING query, reach, few, of_model, min_similarity, object_type, query_text,
         concat_ws(' AND ', CASE object_type WHEN 'knowledge' THEN 'o.is_active' END, NULLIF(conditions, '')),
-        vector_weight, text_weight, max_rows;
+        vector_weight, text_weight, max_rows, depth;
 END;
 $$
     """,

@@ -1,7 +1,7 @@
 -- The objects that share words with a text, ranked as BM25 does: a word weighs ln(1 + all objects / objects
 -- that have it), more where it is repeated or in the title, less in a long text. The index of the words finds
--- the candidates by weight alone; only the best of them are read. A word that more than 5,000 objects have
--- tells nothing, and is left out where there is a rarer one.
+-- the candidates by weight alone; only the best of them are read. A word that more than 5,000 objects have is
+-- left out where there is a rarer one, but objects that have all words are always among the candidates.
 CREATE OR REPLACE FUNCTION search_words(
     object_type text,
     words text[],
@@ -49,18 +49,23 @@ BEGIN
         WITH wanted AS MATERIALIZED (
             SELECT word, ('''' || replace(replace(word, '\', '\\'), '''', '''''') || '''')::tsquery AS query
             FROM unnest($1) AS word
+        ), one_word AS MATERIALIZED (
+            SELECT w.word, h.id FROM wanted w, LATERAL (%1$s LIMIT $4 + 1) AS h
+        ), all_words AS MATERIALIZED (
+            SELECT h.id FROM (SELECT string_agg(query::text, ' & ')::tsquery AS query FROM wanted) AS w,
+                LATERAL (%1$s LIMIT $4) AS h
         ), found AS MATERIALIZED (
-            SELECT w.word, h.id FROM wanted w, LATERAL (%s LIMIT $4 + 1) AS h
+            SELECT word, id FROM one_word UNION SELECT w.word, a.id FROM wanted w, all_words a
         ), rarity AS MATERIALIZED (
             SELECT word, ln(1 + GREATEST($3, count(*)) / count(*)) AS weight, count(*) <= $4 AS is_rare
-            FROM found GROUP BY word
+            FROM one_word GROUP BY word
         ), telling AS MATERIALIZED (
             SELECT word, weight FROM rarity WHERE is_rare OR NOT EXISTS (SELECT FROM rarity WHERE is_rare)
         ), candidates AS MATERIALIZED (
             SELECT f.id, sum(t.weight) AS weight FROM found f JOIN telling t USING (word)
             GROUP BY f.id ORDER BY weight DESC, f.id LIMIT GREATEST($2, 50)
         ), documents AS MATERIALIZED (
-            SELECT o.id, %s AS words FROM candidates c JOIN %I o ON o.id = c.id
+            SELECT o.id, %2$s AS words FROM candidates c JOIN %3$I o ON o.id = c.id
         ), lengths AS MATERIALIZED (
             SELECT d.id, 0.25 + 0.75 * length(d.words) / NULLIF(avg(length(d.words)) OVER (), 0) AS relative
             FROM documents d
