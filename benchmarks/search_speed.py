@@ -1,6 +1,6 @@
 """How fast ``search_knowledge`` is, beside psycopg by hand and other vector stores, and how right.
 
-    python benchmarks/search_speed.py [--rows 20000,100000] [--words 80] [--no-peers] [--quick]
+    python benchmarks/search_speed.py [--rows 20000,100000] [--words N] [--ef-search N] [--quick] [--no-peers]
 
 Loads articles of 1536 dimensions into a database of its own and asks every contender the same queries for ten
 articles, in turns, so that whatever disturbs the machine disturbs all of them alike. Prints the median, the
@@ -11,8 +11,9 @@ articles to one in two thousand.
 The first run installs langchain-postgres, vecs and LlamaIndex's PGVectorStore into environments of their own
 in the user's cache folder. "tuned" is the peer on a server whose ``random_page_cost`` somebody has lowered
 for it: whether the planner takes a peer's index otherwise depends on how large its table is beside it, which
-``--words``, the length of an article, decides. ``--quick`` is 2,000 articles and 50 queries; with
-``--no-peers`` it takes less than a minute.
+``--words``, the length of an article, decides. ``--ef-search`` is how hard all but ours look, so that they
+can be compared at the same recall. ``--quick`` is 2,000 articles and 50 queries; with ``--no-peers`` it takes
+less than a minute.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Task:
     rows: int
     words: int
     queries: int
+    ef_search: int
     seed: int
     peers: bool
 
@@ -142,12 +144,13 @@ def measure(url: str, task: Task) -> tuple[list[Figures], list[Figures]]:
         nearest = exact_answers(url, asked)
     with ExitStack() as stack:
         ours = Ours(url, asked, read_only=True)
-        contenders: list[Contender] = [Raw(url, asked), ours, Ours(url, asked, read_only=False)]
+        raw = Raw(url, asked, task.ef_search)
+        contenders: list[Contender] = [raw, ours, Ours(url, asked, read_only=False)]
         if task.peers:
             for peer in _peers.PEERS:
                 with timed(peer.package):
                     _peers.build(peer, url, task.rows)
-            contenders += _peers.measured(url, asked)
+            contenders += _peers.measured(url, asked, task.ef_search)
         for contender in contenders:
             stack.callback(contender.close)
         assert ours.statements() == 1, "a search is one statement"
@@ -184,6 +187,7 @@ def main() -> None:
     parser.add_argument("--rows", default="20000,100000", help="numbers of articles")
     parser.add_argument("--words", type=int, default=80, help="in an article; the planner minds")
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--ef-search", type=int, default=40, help="hnsw.ef_search of all but ours")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--no-peers", action="store_true", help="psycopg and ours only")
     parser.add_argument("--quick", action="store_true", help="2,000 articles and 50 queries")
@@ -194,7 +198,7 @@ def main() -> None:
     server = provision("url", url=given) if given else roomy_server()
     with server as url, closing(Databases(url)) as databases:
         for rows in map(int, sizes.split(",")):
-            task = Task(rows, options.words, queries, options.seed, not options.no_peers)
+            task = Task(rows, options.words, queries, options.ef_search, options.seed, not options.no_peers)
             database = databases.clone()
             describe(database, task)
             figures, filtered = measure(database, task)
