@@ -140,11 +140,13 @@ def build(peer: Peer, url: str, rows: int) -> None:
 class Measured:
     """A peer with the server's default cost of a random page, or with a better one."""
 
-    def __init__(self, peer: Peer, url: str, queries: Sequence[list[float]], variant: str) -> None:
+    def __init__(
+        self, peer: Peer, url: str, queries: Sequence[list[float]], ef_search: int, variant: str
+    ) -> None:
         self.name = peer.package + variant
         self.process = Process(peer)
         cost = f"random_page_cost={RANDOM_PAGE_COST[variant]}"
-        self.process.ask("open", url=with_settings(url, cost), queries=queries)
+        self.process.ask("open", url=with_settings(url, cost), queries=queries, ef_search=ef_search)
 
     def search(self, number: int) -> Found:
         answer = self.process.ask("search", number=number)
@@ -157,5 +159,7 @@ class Measured:
         self.process.close()
 
 
-def measured(url: str, queries: Sequence[list[float]]) -> list[Measured]:
-    return [Measured(peer, url, queries, variant) for peer in PEERS for variant in RANDOM_PAGE_COST]
+def measured(url: str, queries: Sequence[list[float]], ef_search: int) -> list[Measured]:
+    return [
+        Measured(peer, url, queries, ef_search, variant) for peer in PEERS for variant in RANDOM_PAGE_COST
+    ]

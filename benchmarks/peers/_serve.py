@@ -41,7 +41,7 @@ def plan(store: Store, vector: list[float]) -> str:
 
 
 def serve(
-    create: Callable[[str], None], index: Callable[[str], None], open_store: Callable[[str], Store]
+    create: Callable[[str], None], index: Callable[[str], None], open_store: Callable[[str, int], Store]
 ) -> None:
     store: Any = None
     queries: list[list[float]] = []
@@ -54,7 +54,7 @@ def serve(
             case "index":
                 index(asked["url"])
             case "open":
-                store, queries = open_store(asked["url"]), asked["queries"]
+                store, queries = open_store(asked["url"], asked["ef_search"]), asked["queries"]
             case "plan":
                 answer["plan"] = plan(store, queries[0])
             case "search":

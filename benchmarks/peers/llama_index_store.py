@@ -37,8 +37,8 @@ def index(url: str) -> None:
 
 
 class Articles:
-    def __init__(self, url: str) -> None:
-        self.store = store(url, dict(HNSW))
+    def __init__(self, url: str, ef_search: int) -> None:
+        self.store = store(url, HNSW | {"hnsw_ef_search": ef_search})
         self.engine = self.store.client
 
     def search(self, vector: list[float]) -> list[str]:

@@ -48,7 +48,7 @@ def test_a_plan_is_told_by_its_index(benchmark):
 
 def test_a_small_run_finds_the_nearest_in_one_statement_and_fills_every_page(speed, crm_databases):
     url = crm_databases.clone()
-    task = speed.Task(rows=ROWS, words=20, queries=QUERIES, seed=3, peers=False)
+    task = speed.Task(rows=ROWS, words=20, queries=QUERIES, ef_search=40, seed=3, peers=False)
     figures, filtered = speed.measure(url, task)
     crm_databases.drop(url)
     assert len(figures) == 3
