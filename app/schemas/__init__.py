@@ -3,7 +3,7 @@
 from .backfill import Fate, NormalizationReport, Uncanonical
 from .duplicates import DuplicateCandidate, Evidence, Signal
 from .identity import Assurance, CustomerProfile, Identifier, IdentityPolicy, Outcome, Resolution
-from .knowledge import KnowledgeHit
+from .knowledge import ArticleSummary, DocumentProblem, FolderReport, IngestReport, KnowledgeHit
 from .merging import MergePlan, UnmergeReport
 from .messages import Attachment, HistoryEntry, InboundMessage, Ingested, OutboundMessage
 from .metrics import ChannelMetrics
@@ -22,20 +22,24 @@ from .tickets import (
 )
 
 __all__ = [
+    "ArticleSummary",
     "Assurance",
     "Attachment",
     "ChannelMetrics",
     "Cursor",
     "CustomerProfile",
+    "DocumentProblem",
     "DuplicateCandidate",
     "Evidence",
     "Fate",
+    "FolderReport",
     "HistoryEntry",
     "HistoryFault",
     "HistoryFinding",
     "Identifier",
     "IdentityPolicy",
     "InboundMessage",
+    "IngestReport",
     "Ingested",
     "KnowledgeHit",
     "MergePlan",

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.embeddings import LexicalEmbedder
 from app.errors import EmbedderUnavailable, InvalidVector
 from app.models import KnowledgeBaseEntry
-from app.services import knowledge
+from app.services import _embedding, knowledge
 from app.testing import KnowledgeBaseEntryFactory
 
 
@@ -138,7 +138,7 @@ def test_inactive_articles_are_left_alone(session, articles):
 
 
 def test_progress_is_told_after_each_batch(session, articles, monkeypatch):
-    monkeypatch.setattr(knowledge, "BATCH", 2)
+    monkeypatch.setattr(_embedding, "BATCH", 2)
     told = []
     knowledge.embed_missing(session, Letters(), progress=lambda done, total: told.append((done, total)))
     assert told == [(2, 5), (4, 5), (5, 5)]
@@ -163,7 +163,7 @@ def test_statements_grow_with_batches_of_work_only(session, articles, queries):
 def test_an_embedder_that_fails_half_way_loses_nothing_and_the_rest_comes_next(
     session, articles, monkeypatch
 ):
-    monkeypatch.setattr(knowledge, "BATCH", 2)
+    monkeypatch.setattr(_embedding, "BATCH", 2)
     before = texts(session)
     with pytest.raises(EmbedderUnavailable) as caught:
         knowledge.embed_missing(session, Letters(fails_after=3))
@@ -176,7 +176,7 @@ def test_an_embedder_that_fails_half_way_loses_nothing_and_the_rest_comes_next(
 
 
 def test_a_failure_can_be_rolled_back_as_a_whole(session, articles, monkeypatch):
-    monkeypatch.setattr(knowledge, "BATCH", 2)
+    monkeypatch.setattr(_embedding, "BATCH", 2)
     savepoint = session.begin_nested()
     with pytest.raises(EmbedderUnavailable):
         knowledge.embed_missing(session, Letters(fails_after=3))
@@ -212,7 +212,7 @@ def test_vectors_that_make_no_sense_are_not_stored(session, articles, vectors, e
 
 
 def test_two_workers_share_the_articles_and_do_none_twice(crm_clone, monkeypatch):
-    monkeypatch.setattr(knowledge, "BATCH", 4)
+    monkeypatch.setattr(_embedding, "BATCH", 4)
     with Session(crm_clone) as one, Session(crm_clone) as two:
         total = one.scalar(select(func.count()).select_from(KnowledgeBaseEntry))
         mine, yours, counted = Letters(), Letters(), []
