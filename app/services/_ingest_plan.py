@@ -103,8 +103,8 @@ def _pairs(wanted: Iterable[Wanted], stored: Iterable[Stored]) -> dict[Wanted, S
     pairs: dict[Wanted, Stored] = {}
     likenesses: list[Callable[[Wanted | Stored], Hashable]] = [
         lambda one: one.text_hash,
-        # What the document once had comes back by its text only: another one is another article.
-        lambda one: one.content_hash if one.position is not None else None,
+        lambda one: one.content_hash,
+        # What the document no longer has, has none: a new text in its place is another article.
         lambda one: one.place,
     ]
     for likeness in likenesses:
