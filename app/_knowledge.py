@@ -23,7 +23,6 @@ from .errors import NotFound
 from .models import KnowledgeBaseEntry, KnowledgeCategory
 from .schemas import ArticleSummary, FolderReport, IngestReport
 from .services import knowledge as service
-from .services._folders import Document, ingest_each
 
 knowledge = typer.Typer(help="The articles that questions are answered from.", no_args_is_help=True)
 crm.add_typer(knowledge, name="knowledge")
@@ -43,7 +42,7 @@ def _ingest(
     Each document is stored in a transaction of its own: run again after an interruption, it goes on. A
     document's source is its path in the folder.
     """
-    documents = service.documents_in(path) if path.is_dir() else [Document(path.name, path)]
+    documents = service.documents_in(path) if path.is_dir() else [service.Document(path.name, path)]
     if not documents:
         raise NotFound(f"{path} has no documents: no .md, .html or .txt")
     with _database() as database, _render.Patience() as progress:
@@ -51,7 +50,7 @@ def _ingest(
         others = transaction(database.sessions, _other_models, embedder)
         stored, embedded = progress.counter("storing documents"), progress.counter("embedding articles")
 
-        def ingest(document: Document, embedder: Embedder | None) -> IngestReport:
+        def ingest(document: service.Document, embedder: Embedder | None) -> IngestReport:
             return transaction(
                 database.sessions,
                 service.ingest_document,
@@ -62,7 +61,7 @@ def _ingest(
                 progress=embedded,
             )
 
-        report = ingest_each(documents, ingest, None if others else embedder, stored)
+        report = service.ingest_each(documents, ingest, None if others else embedder, stored)
     console = Console()
     if report.documents:
         console.print(_fates(report.documents))

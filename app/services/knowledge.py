@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from ._articles import deactivate, list_articles
 from ._embedding import embed_missing
-from ._folders import documents_in, ingest_document, ingest_folder
+from ._folders import Document, documents_in, ingest_document, ingest_each, ingest_folder
 from ._ingestion import ingest_html, ingest_markdown, ingest_text
 
 __all__ = [
+    "Document",
     "deactivate",
     "documents_in",
     "embed_missing",
     "ingest_document",
+    "ingest_each",
     "ingest_folder",
     "ingest_html",
     "ingest_markdown",

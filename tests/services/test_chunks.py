@@ -223,6 +223,9 @@ def test_a_huge_paragraph_is_cut_between_sentences_and_the_last_ones_are_repeate
     assert all(one.startswith("Sentence") and one.endswith("here.") for one in chunks)
     for one, following in pairwise(chunks):
         assert one.endswith(re.match(r".*?\.", following)[0])
+    for one in chunks:
+        found = re.findall(r"\d+", one)
+        assert len(found) == len(set(found))
 
 
 def test_the_end_of_the_prose_leads_into_what_comes_next():

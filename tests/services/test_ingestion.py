@@ -291,6 +291,9 @@ def test_articles_of_another_model_or_of_an_older_text_count_as_not_embedded(ses
     other = Nonsense()
     other.model = "other"
     assert ingest(session, embedder=other).unembedded == 3
+    ingest(session, embedder=LexicalEmbedder())
+    session.execute(text("UPDATE knowledge_base SET embedding = NULL WHERE title = 'Handbook > Seats'"))
+    assert ingest(session).unembedded == 1
 
 
 def test_progress_is_told_of_articles(session):
