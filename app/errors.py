@@ -82,6 +82,13 @@ class TicketNotFound(NotFound):
         super().__init__(f"there is no ticket {ticket}")
 
 
+class ArticleNotFound(NotFound):
+    """There is no such article in the knowledge base."""
+
+    def __init__(self, article: object) -> None:
+        super().__init__(f"there is no article {article}")
+
+
 class IllegalTransition(Conflict):
     """The ticket's state machine has no such step."""
 

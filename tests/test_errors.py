@@ -158,6 +158,7 @@ def test_an_error_that_is_no_rule_of_the_database_has_no_meaning(session):
         errors.IllegalTransition("open", "closed", ["processing"]),
         errors.InvalidValue("subject", "must not be empty"),
         errors.TicketNotFound("TKT-0042"),
+        errors.ArticleNotFound("of the source faq.md"),
     ],
     ids=lambda error: type(error).__name__,
 )

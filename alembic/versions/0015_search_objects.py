@@ -200,8 +200,6 @@ DECLARE
     base CONSTANT text := CASE object_type WHEN 'knowledge' THEN 'knowledge_base' ELSE object_type || 's' END;
     of_model text := query_model;
     few uuid[];
-    -- Under a filter an index scan that stops at the last row that is needed misses some that are nearer.
-    reach integer := CASE WHEN conditions = '' THEN depth ELSE depth + 100 END;
     row_id text := 'o.id';
     distance text := '(o.embedding <=> $1)';
     source text := 'knowledge_base o WHERE o.is_active AND o.embedding IS NOT NULL';
@@ -213,10 +211,6 @@ BEGIN
     IF query IS NULL AND query_text IS NULL THEN
         RAISE EXCEPTION 'a search needs a vector or a text' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF depth > 200 THEN
-        PERFORM set_config('hnsw.ef_search', depth::text, true);
-    END IF;
-
     IF query IS NOT NULL THEN
         IF conditions <> '' THEN
             EXECUTE 'SELECT ARRAY(SELECT o.id FROM ' || base || ' o WHERE ' || conditions || ' LIMIT $1 + 1)'
@@ -225,6 +219,9 @@ BEGIN
                 few := NULL;
             END IF;
         END IF;
+        -- The rows that a filter leaves lie farther from the vector, where an index scan has to look about more.
+        PERFORM set_config('hnsw.ef_search', LEAST(1000, GREATEST(
+            depth, CASE WHEN conditions = '' THEN 200 ELSE 1000 END))::text, true);
         IF object_type = 'knowledge' THEN
             IF of_model IS NOT NULL THEN
                 -- Nothing of this model is no reason to look at every vector.
@@ -265,17 +262,17 @@ BEGIN
                 NULL::bigint, NULL::double precision
             FROM (' || nearest || $q$) AS nearest
             WHERE distance <> 'NaN' AND ($5 IS NULL OR 1 - distance >= $5)
-            ORDER BY distance, id LIMIT $6
-        $q$ USING query, reach, few, of_model, min_similarity, max_rows;
+            ORDER BY distance, id
+        $q$ USING query, depth, few, of_model, min_similarity;
         RETURN;
     END IF;
     RETURN QUERY EXECUTE '
         WITH near AS MATERIALIZED (
             SELECT id, distance, row_number() OVER (ORDER BY distance, id) AS rank
-            FROM (' || nearest || $q$) AS nearest WHERE distance <> 'NaN' ORDER BY distance, id LIMIT $12
+            FROM (' || nearest || $q$) AS nearest WHERE distance <> 'NaN'
         ), worded AS MATERIALIZED (
             SELECT id, score, row_number() OVER (ORDER BY score DESC, id) AS rank
-            FROM search_words($6, tsvector_to_array(to_tsvector('crm', left($7, 10000))), $12, $8)
+            FROM search_words($6, tsvector_to_array(to_tsvector('crm', left($7, 10000))), $2, $8)
         ), fused AS (
             SELECT id, n.distance, n.rank AS near_rank, w.rank AS word_rank, w.score AS word_score,
                 CASE WHEN $1 IS NULL THEN w.score
@@ -294,9 +291,9 @@ BEGIN
         ) AS measured
         WHERE $5 IS NULL OR (similarity >= $5 AND similarity <> 'NaN')
         ORDER BY score DESC, id LIMIT $11
-    $q$ USING query, reach, few, of_model, min_similarity, object_type, query_text,
+    $q$ USING query, depth, few, of_model, min_similarity, object_type, query_text,
         concat_ws(' AND ', CASE object_type WHEN 'knowledge' THEN 'o.is_active' END, NULLIF(conditions, '')),
-        vector_weight, text_weight, max_rows, depth;
+        vector_weight, text_weight, max_rows;
 END;
 $$
     """,

@@ -8,9 +8,9 @@ from email.header import decode_header, make_header
 from email.message import MIMEPart
 from typing import TypeVar
 
+from .._html import to_text
 from ..schemas import Attachment
 from . import _fields
-from ._html import to_text
 
 T = TypeVar("T")
 D = TypeVar("D")

@@ -3,6 +3,7 @@
 from .backfill import Fate, NormalizationReport, Uncanonical
 from .duplicates import DuplicateCandidate, Evidence, Signal
 from .identity import Assurance, CustomerProfile, Identifier, IdentityPolicy, Outcome, Resolution
+from .knowledge import ArticleSummary, DocumentProblem, FolderReport, IngestReport
 from .merging import MergePlan, UnmergeReport
 from .messages import Attachment, HistoryEntry, InboundMessage, Ingested, OutboundMessage
 from .metrics import ChannelMetrics
@@ -33,16 +34,19 @@ from .tickets import (
 
 __all__ = [
     "AnyHit",
+    "ArticleSummary",
     "Assurance",
     "Attachment",
     "ChannelMetrics",
     "Cursor",
     "CustomerProfile",
+    "DocumentProblem",
     "DuplicateCandidate",
     "EmbeddingStatus",
     "Evidence",
     "Explanation",
     "Fate",
+    "FolderReport",
     "HistoryEntry",
     "HistoryFault",
     "HistoryFinding",
@@ -50,6 +54,7 @@ __all__ = [
     "Identifier",
     "IdentityPolicy",
     "InboundMessage",
+    "IngestReport",
     "Ingested",
     "KnowledgeHit",
     "MergePlan",

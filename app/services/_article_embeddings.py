@@ -51,7 +51,7 @@ def is_staged(model: str) -> Any:
     return exists().where(STAGED.article_id == ARTICLE.id, STAGED.model == model, STAGED.content_hash == HASH)
 
 
-def embed_articles(
+def embed_missing(
     session: Session,
     embedder: Embedder,
     *,
@@ -59,7 +59,20 @@ def embed_articles(
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """``knowledge.embed_missing``; stops after ``limit`` articles."""
+    """Embed the active articles that have no embedding by this model of their present text; return how many.
+
+    While the base answers by another model, the new embeddings are kept beside it, and take over all at once
+    when no article lacks one; until then searches go on with the old ones. ``source`` limits the call to one
+    document, ``limit`` to so many articles. An article's text is never touched. ``progress(done, total)`` is
+    called after each batch. A failing embedder is asked three times.
+
+    Locks the rows of each batch (FOR UPDATE) until the caller's transaction ends and passes over those that
+    somebody else has locked, so several workers can share the work.
+
+    Raises:
+        EmbedderUnavailable: the embedder failed. Batches before it are written; roll back or keep them.
+        InvalidVector: the embedder returned a vector that cannot be stored.
+    """
     wanted = ACTIVE if source is None else and_(ACTIVE, ARTICLE.source == source)
     missing = and_(wanted, ~is_current(embedder.model), ~is_staged(embedder.model))
     total, others, staged = session.execute(

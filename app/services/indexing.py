@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 from ..embeddings import Embedder
 from ..models import EmbeddedType
 from ..schemas import EmbeddingStatus, ObjectType
-from ._article_embeddings import embed_articles
-from ._article_embeddings import status as article_status
+from . import _article_embeddings
 from ._beside_embeddings import Beside
 from ._embedding import Progress
 from ._input import checked_code, checked_limit
@@ -55,7 +54,7 @@ def embed_missing(
         if object_type not in wanted or left == 0:
             continue
         if object_type is ObjectType.KNOWLEDGE:
-            count = embed_articles(session, embedder, limit=left, progress=progress)
+            count = _article_embeddings.embed_missing(session, embedder, limit=left, progress=progress)
         else:
             beside = Beside(session, EmbeddedType(object_type), embedder)
             count = beside.embed(limit=left, progress=progress)
@@ -66,7 +65,7 @@ def embed_missing(
 
 def embedding_status(session: Session) -> list[EmbeddingStatus]:
     """What is embedded by which model, and what is stale or missing, by type of object."""
-    found = [article_status(session)]
+    found = [_article_embeddings.status(session)]
     for object_type in EmbeddedType:
         row = session.execute(text(_BESIDE.format(object_type=object_type.value))).one()
         current = row.models.get(row.model, 0)

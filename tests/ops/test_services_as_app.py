@@ -184,6 +184,27 @@ def test_knowledge_search_and_metrics(engine):
         assert metrics.channel_metrics(session)
 
 
+def test_documents_become_articles(engine, tmp_path):
+    options = {"category": "general", "embedder": get_embedder("lexical")}
+    (tmp_path / "a.md").write_text("# A\nText.")
+    with Session(engine) as session, session.begin():
+        assert knowledge.ingest_markdown(session, "# B\nOne.", source="b", **options).embedded == 1
+        assert knowledge.ingest_markdown(session, "# B\nTwo.", source="b", **options).changed == 1
+        assert knowledge.ingest_html(session, "<p>Text", source="c", **options).added == 1
+        assert knowledge.ingest_text(session, "Text", source="d", **options).added == 1
+        assert knowledge.ingest_folder(session, tmp_path, **options).documents[0].added == 1
+
+        def again(document, embedder):
+            return knowledge.ingest_document(
+                session, document.path, source=document.source, category="general", embedder=embedder
+            )
+
+        report = knowledge.ingest_each(knowledge.documents_in(tmp_path), again, None)
+        assert report.documents[0].unchanged == 1
+        assert knowledge.deactivate(session, source="b") == 1
+        assert len(knowledge.list_articles(session, source="b", active=False)) == 1
+
+
 @pytest.mark.parametrize("role", ["readonly", "auditor"])
 def test_a_reader_reads_and_writes_nothing(desk, role):
     with Session(desk.login(role)) as session:

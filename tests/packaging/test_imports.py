@@ -13,6 +13,7 @@ HEAVY = {
     "numpy",
     "openai",
     "fastembed",
+    "markdown_it",
     "typer",
     "rich",
     "factory",
@@ -27,6 +28,7 @@ HEAVY = {
     [
         "app.models",
         "app.services.identity",
+        "app.services.knowledge",
         "app.services.search",
         "app.services.tickets",
         "app.migrations",

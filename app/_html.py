@@ -21,13 +21,14 @@ _PARAGRAPHS = frozenset({"blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "ol",
 
 def to_text(html: str) -> str:
     """Text with a line per block; links become ``text (url)``; scripts, styles and comments are dropped."""
-    converter = _Converter()
-    converter.feed(_NEVER_CLOSED.sub("&lt;", _DECLARATION.sub("", html)))
-    converter.close()
+    converter = Converter()
+    converter.read(html)
     return converter.text()
 
 
-class _Converter(HTMLParser):
+class Converter(HTMLParser):
+    """Collects the text of what it reads."""
+
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self._out: list[str] = []
@@ -36,7 +37,13 @@ class _Converter(HTMLParser):
         self._pre = 0
         self._link: tuple[str, int] | None = None
 
+    def read(self, html: str) -> None:
+        """Take in a whole document, however broken, in time that grows with its length only."""
+        self.feed(_NEVER_CLOSED.sub("&lt;", _DECLARATION.sub("", html)))
+        self.close()
+
     def text(self) -> str:
+        """What was collected."""
         self._end_link()
         lines = (line.rstrip() for line in "".join(self._out).replace("\xa0", " ").split("\n"))
         return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()
