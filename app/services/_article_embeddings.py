@@ -185,7 +185,8 @@ def status(session: Session) -> EmbeddingStatus:
     ).all()
     waiting = session.execute(select(STAGED.model, func.count()).group_by(STAGED.model)).all()
     models = Counter({row.model: row.articles for row in rows})
-    models.update(dict(map(tuple, waiting)))
+    for name, count in waiting:
+        models[name] += count
     present = max(rows, key=lambda row: row.articles, default=None)
     total = session.scalar(select(func.count()).where(ACTIVE)) or 0
     embedded = sum(row.articles for row in rows)
