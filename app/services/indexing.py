@@ -7,6 +7,7 @@ from collections.abc import Collection
 from sqlalchemy.orm import Session
 
 from ..embeddings import Embedder
+from ..errors import InvalidValue
 from ..models import EmbeddedType
 from ..schemas import EmbeddingStatus, ObjectType
 from ._article_embeddings import embed_articles
@@ -44,6 +45,8 @@ def embed_missing(
         EmbedderUnavailable: the embedder failed. Batches before it are written; roll back or keep them.
         InvalidVector: the embedder returned a vector that cannot be stored.
     """
+    if not isinstance(object_types, Collection):
+        raise InvalidValue("object_types", "must be a list of types")
     wanted = {checked_code("object_types", one, ObjectType) for one in object_types}
     checked_text("embedder.model", embedder.model, max_length=255)
     left = None if limit is None else checked_limit(limit, maximum=1_000_000)
