@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from .errors import CRMError, InvalidValue
 
@@ -20,21 +20,24 @@ VECTOR_INDEXES = (
 WORD_INDEXES = ("idx_knowledge_base_words", "idx_messages_words", "idx_tickets_words")
 
 Progress = Callable[[str, int, int], None]
-"""Called with the phase, what is done of it, and its total."""
+"""Called, from another thread, with the phase, what is done of it, and its total."""
 
 _POLL = 0.5
-_MEMORY = re.compile(r"[1-9][0-9]{0,5}(?:kB|MB|GB)")
+_MEMORY = re.compile(r"([1-9][0-9]{0,5})(MB|GB)")
+_MOST_MEMORY = 2047 * 1024  # in megabytes; the server takes no more
 _PROGRESS = text("""
     SELECT phase,
         CASE WHEN tuples_done > 0 THEN tuples_done ELSE blocks_done END,
-        CASE WHEN tuples_done > 0 THEN GREATEST(tuples_done, tuples_total, reltuples::bigint) ELSE blocks_total END
+        CASE WHEN tuples_done > 0
+            THEN GREATEST(tuples_done, tuples_total, reltuples::bigint) ELSE blocks_total END
     FROM pg_stat_progress_create_index JOIN pg_class ON pg_class.oid = relid WHERE pid = :pid
 """)
 # What an interrupted rebuild leaves: a second index beside the first one, which is not valid.
 _LEFTOVERS = text("""
-    SELECT format('%I.%I', n.nspname, c.relname)
-    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    SELECT i.indexrelid::regclass::text
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
     WHERE NOT i.indisvalid AND c.relname ~ ('^' || :name || '_cc(new|old)[0-9]*$')
+        AND i.indrelid = (SELECT indrelid FROM pg_index WHERE indexrelid = to_regclass(:name))
 """)
 _VALID = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
 _DICTIONARIES = text("""
@@ -49,6 +52,14 @@ _DICTIONARIES = text("""
 _LANGUAGES = text(
     "SELECT cfgname FROM pg_ts_config WHERE cfgnamespace = 'pg_catalog'::regnamespace ORDER BY cfgname"
 )
+# The one whose dictionaries are the same for every kind of word.
+_LANGUAGE = text("""
+    SELECT c.cfgname FROM pg_ts_config AS c
+    WHERE c.cfgnamespace = 'pg_catalog'::regnamespace AND NOT EXISTS (
+        (SELECT maptokentype, mapseqno, mapdict FROM pg_ts_config_map WHERE mapcfg = c.oid)
+        EXCEPT SELECT maptokentype, mapseqno, mapdict FROM pg_ts_config_map WHERE mapcfg = 'crm'::regconfig
+    )
+""")
 
 
 def reindex(
@@ -72,8 +83,9 @@ def reindex(
     unknown = set(names) - {*VECTOR_INDEXES, *WORD_INDEXES}
     if unknown:
         raise InvalidValue("names", f"there is no search index {', '.join(sorted(unknown))}")
-    if not _MEMORY.fullmatch(memory):
-        raise InvalidValue("memory", "must read like 512MB or 2GB")
+    read = _MEMORY.fullmatch(memory)
+    if read is None or int(read[1]) * (1024 if read[2] == "GB" else 1) > _MOST_MEMORY:
+        raise InvalidValue("memory", "must read like 512MB or 2GB, and be less than 2,048 GB")
     if not 0 <= workers <= 64:
         raise InvalidValue("workers", "must be from 0 to 64")
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -115,7 +127,7 @@ def _watched(engine: Engine, connection: Connection, name: str, progress: Progre
 
     def watch() -> None:
         # A build needs no audience: where it cannot be watched, it goes on unseen.
-        with suppress(DBAPIError), engine.connect() as watching:
+        with suppress(SQLAlchemyError), engine.connect() as watching:
             while not ended.wait(_POLL):
                 found = watching.execute(_PROGRESS, {"pid": pid}).first()
                 watching.rollback()
@@ -141,12 +153,17 @@ def set_language(engine: Engine, language: str, *, progress: Progress | None = N
         InvalidValue: PostgreSQL has no such language.
     """
     with engine.begin() as connection:
-        dictionaries = connection.execute(_DICTIONARIES, {"language": language}).all()
-        if not dictionaries:
-            known = ", ".join(connection.scalars(_LANGUAGES))
-            raise InvalidValue("language", f"must be one of {known}")
-        for token, names in dictionaries:
+        known = connection.scalars(_LANGUAGES).all()
+        if language not in known:
+            raise InvalidValue("language", f"must be one of {', '.join(known)}")
+        for token, names in connection.execute(_DICTIONARIES, {"language": language}).all():
             connection.execute(
                 text(f"ALTER TEXT SEARCH CONFIGURATION crm ALTER MAPPING FOR {token} WITH {names}")
             )
     reindex(engine, WORD_INDEXES, progress=progress)
+
+
+def language(connection: Connection) -> str | None:
+    """The language in which words are read; None if somebody has made a configuration of their own."""
+    found: str | None = connection.scalar(_LANGUAGE)
+    return found

@@ -5,7 +5,7 @@
 - ``embedding_models``: the model that answers; one UPDATE switches.
 - ``knowledge_embeddings``: vectors of a next model, until they take the place of those in ``knowledge_base``.
 - ``embedding_queue``: what a worker has found missing, for several workers to share.
-- A vector goes with the text that it was made from: triggers delete it when the text changes.
+- A vector goes with the text that it was made from: triggers delete it when the text changes or goes.
 
 Locks: SHARE ROW EXCLUSIVE on knowledge_base, messages and tickets, for an instant.
 Reversible: yes; embeddings of messages and tickets would have to be computed again.
@@ -110,13 +110,21 @@ $$
     """,
     """
 -- A vector goes with the text that it was made from; what is missing is embedded again.
+--
+-- A worker holds FOR KEY SHARE on the row whose embedding it stores. FOR UPDATE waits for it, so that the
+-- DELETE finds what it has stored, and lets later ones wait for the new text. A change of other columns takes
+-- no such lock, and neither waits for workers nor stops them.
 CREATE OR REPLACE FUNCTION forget_embeddings()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF TG_TABLE_NAME = 'tickets' THEN
-        DELETE FROM ticket_embeddings WHERE ticket_id = NEW.id;
+        PERFORM FROM tickets WHERE id = OLD.id FOR UPDATE;
+        DELETE FROM ticket_embeddings WHERE ticket_id = OLD.id;
     ELSE
-        DELETE FROM message_embeddings WHERE message_id = NEW.id;
+        PERFORM FROM messages WHERE id = OLD.id FOR UPDATE;
+        DELETE FROM message_embeddings WHERE message_id = OLD.id;
+        PERFORM FROM tickets
+        WHERE conversation_id IN (OLD.conversation_id, NEW.conversation_id) ORDER BY id FOR UPDATE;
         DELETE FROM ticket_embeddings e USING tickets t
         WHERE t.id = e.ticket_id AND t.conversation_id IN (OLD.conversation_id, NEW.conversation_id);
     END IF;
@@ -126,6 +134,14 @@ $$
     """,
     """
 REVOKE ALL ON FUNCTION forget_embeddings() FROM PUBLIC
+    """,
+    """
+CREATE OR REPLACE TRIGGER trg_messages_forget_deleted
+    AFTER DELETE ON messages
+    FOR EACH ROW EXECUTE FUNCTION forget_embeddings()
+    """,
+    """
+ALTER TABLE messages ENABLE ALWAYS TRIGGER trg_messages_forget_deleted
     """,
     """
 CREATE OR REPLACE TRIGGER trg_messages_forget_embedding
@@ -159,6 +175,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP TRIGGER trg_tickets_forget_embedding ON tickets")
     op.execute("DROP TRIGGER trg_messages_forget_embedding ON messages")
+    op.execute("DROP TRIGGER trg_messages_forget_deleted ON messages")
     op.execute("DROP FUNCTION forget_embeddings()")
     op.execute("DROP FUNCTION ticket_text(uuid)")
     for table in reversed(LOSES):

@@ -10,13 +10,13 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from functools import cache
 from typing import Any
 
 from pgvector.sqlalchemy import HALFVEC, VECTOR
 from sqlalchemy import ColumnElement, Dialect, event, func
-from sqlalchemy.pool import Pool
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 _HEADER = struct.Struct("!HH")  # dimensions, and two bytes that are always zero
 
@@ -33,11 +33,12 @@ class _Binary:
         return f"<vector of {len(self.data)} bytes>"
 
 
-@event.listens_for(Pool, "connect")
-def _teach_psycopg(connection: Any, _: object) -> None:
-    """Let a new connection, of whatever engine, send ``_Binary``."""
-    if hasattr(connection, "adapters"):
+@event.listens_for(Pool, "checkout")
+def _teach_psycopg(connection: Any, record: ConnectionPoolEntry, _: object) -> None:
+    """Let a connection, of whatever engine, send ``_Binary``: also one that is older than this module."""
+    if _Binary not in record.info and hasattr(connection, "adapters"):
         connection.adapters.register_dumper(_Binary, _binary_dumper())
+        record.info[_Binary] = True
 
 
 @cache
@@ -65,9 +66,15 @@ class _BinaryVector:
         if dialect.driver not in ("psycopg", "psycopg_async"):
             inherited: Callable[[Any], Any] = super().bind_processor(dialect)  # type: ignore[misc]
             return inherited
-        return lambda value: (
-            None if value is None else _Binary(_HEADER.pack(len(value), 0) + self.pack(value))
-        )
+        return self._sent
+
+    def _sent(self, value: Any) -> _Binary | None:
+        if value is None:
+            return None
+        if isinstance(value, bytes | bytearray | Set):
+            # Numbers can be read out of them, too.
+            raise TypeError(f"a vector is a sequence of numbers, not {type(value).__name__}")
+        return _Binary(_HEADER.pack(len(value), 0) + self.pack(value))
 
     def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         return getattr(func, self.send_function)(column, type_=self)  # type: ignore[no-any-return]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -101,8 +102,15 @@ def embed_missing(
             progress(done, max(total, done))
     if (done and others) or staged:
         _take_over(session, embedder.model)
-    session.expire_all()
+    _forget_loaded(session)
     return done
+
+
+def _forget_loaded(session: Session) -> None:
+    """Let articles that the session holds read anew what has been written past it."""
+    for held in list(session.identity_map.values()):
+        if isinstance(held, ARTICLE):
+            session.expire(held, ["embedding", "extra", "updated_at"])
 
 
 def _replace(
@@ -189,6 +197,9 @@ def status(session: Session) -> EmbeddingStatus:
         .group_by(model)
     ).all()
     waiting = session.execute(select(STAGED.model, func.count()).group_by(STAGED.model)).all()
+    models = Counter({row.model: row.articles for row in rows})
+    for name, count in waiting:
+        models[name] += count
     present = max(rows, key=lambda row: row.articles, default=None)
     total = session.scalar(select(func.count()).where(ACTIVE)) or 0
     embedded = sum(row.articles for row in rows)
@@ -200,5 +211,5 @@ def status(session: Session) -> EmbeddingStatus:
         current=current,
         stale=embedded - current,
         missing=total - embedded,
-        models={row.model: row.articles for row in rows} | dict(waiting),
+        models=dict(models),
     )

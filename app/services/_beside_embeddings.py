@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CursorResult, Row, Text, TextClause, Uuid, bindparam, text
+from sqlalchemy import Boolean, CursorResult, Row, Text, TextClause, Uuid, bindparam, select, text
 from sqlalchemy.orm import Session
 
 from ..embeddings import Embedder
 from ..models import EMBEDDING_DIMENSIONS, EmbeddedType, EmbeddingModel
 from ..models.vector import HalfVector
+from ..schemas import EmbeddingStatus, ObjectType
 from ._embedding import BATCH, Progress, embed_with_retries
 
 
@@ -49,6 +50,7 @@ _TYPES = {
     "model": Text(),
     "vector": HalfVector(EMBEDDING_DIMENSIONS),
     "twin": Uuid(),
+    "is_blank": Boolean(),
 }
 
 
@@ -95,6 +97,10 @@ class Beside:
 
     def _present_model(self) -> str:
         """The model that answers: this one, where there is none yet."""
+        present = select(EmbeddingModel.model).where(EmbeddingModel.object_type == self._type)
+        # Looked at before, since an INSERT would wait for a worker that is just switching.
+        if (model := self._session.scalar(present)) is not None:
+            return model
         self._execute(
             """
             INSERT INTO embedding_models (object_type, model, dimensions)
@@ -102,7 +108,7 @@ class Beside:
             """,
             dimensions=self._embedder.dimensions,
         )
-        return self._session.get_one(EmbeddingModel, self._type, populate_existing=True).model
+        return self._session.scalars(present).one()
 
     def _claim(self, count: int) -> Sequence[Row[Any]]:
         """Take objects from the queue that no other worker has, with their text and a row of equal text."""
@@ -148,7 +154,7 @@ class Beside:
 
     def _write(self, rows: Sequence[Row[Any]]) -> None:
         """Embed what has no equal yet, and store what is still so: a text that has changed comes again."""
-        new = [row for row in rows if row.text and row.text.strip() and row.twin is None]
+        new = [row for row in rows if row.text is not None and row.text.strip() and row.twin is None]
         vectors = dict(
             zip(
                 (row.id for row in new),
@@ -157,20 +163,23 @@ class Beside:
             )
         )
         ids = [row.id for row in rows]
-        # Whoever changes a text now waits, and finds the embedding that he has to delete.
+        # Whoever changes a text now waits (forget_embeddings), and finds the embedding that he has to delete.
+        # Nobody else does: a change of other columns goes together with this lock.
         self._execute(
-            f"SELECT FROM {self._source.table} WHERE id = ANY(:ids) ORDER BY id FOR SHARE",
+            f"SELECT FROM {self._source.table} WHERE id = ANY(:ids) ORDER BY id FOR KEY SHARE",
             ids=ids,
         )
         columns = self._source.columns
         statement = _typed(
             f"""
             INSERT INTO {self._table} ({self._key}, model, dimensions, content_hash, embedding{columns})
-            SELECT o.id, :model, :dimensions, :hash, COALESCE(:vector, (
+            SELECT o.id, :model, :dimensions, :hash, made.embedding{self._source.values}
+            FROM {self._source.table} o, LATERAL (SELECT COALESCE(:vector, (
                 SELECT t.embedding FROM {self._table} t WHERE t.{self._key} = :twin AND t.model = :model
-            )){self._source.values}
-            FROM {self._source.table} o
+            )) AS embedding) AS made
             WHERE o.id = :id AND sha256(convert_to({self._source.text}, 'UTF8')) = :hash
+                -- A twin may have gone since.
+                AND (:is_blank OR made.embedding IS NOT NULL)
             ON CONFLICT ({self._key}, model) DO UPDATE
             SET (dimensions, content_hash, embedding, embedded_at{columns}) = (EXCLUDED.dimensions,
                 EXCLUDED.content_hash, EXCLUDED.embedding, EXCLUDED.embedded_at
@@ -185,6 +194,7 @@ class Beside:
                     "dimensions": self._embedder.dimensions,
                     "id": row.id,
                     "hash": row.hash,
+                    "is_blank": not row.text.strip(),
                     "vector": vectors.get(row.id),
                     "twin": row.twin,
                 }
@@ -224,3 +234,29 @@ class Beside:
         )
         self._execute(f"DELETE FROM {self._table} WHERE model <> :model")  # noqa: S608
         self._execute("DELETE FROM embedding_queue WHERE object_type = :object_type AND model <> :model")
+
+
+def status(session: Session, object_type: EmbeddedType) -> EmbeddingStatus:
+    """One type's part of ``indexing.embedding_status``."""
+    source, table = _SOURCES[object_type], f"{object_type}_embeddings"
+    statement = f"""
+        SELECT present.model,
+            (SELECT count(*) FROM {source.table}) AS total,
+            (SELECT count(*) FROM {table} e JOIN {source.table} o ON o.id = e.{object_type}_id
+                WHERE e.model = present.model AND {source.complete}) AS current,
+            COALESCE((SELECT jsonb_object_agg(model, rows) FROM (
+                SELECT model, count(*) AS rows FROM {table} GROUP BY model
+            ) AS by_model), '{{}}') AS models
+        FROM (SELECT max(model) AS model FROM embedding_models WHERE object_type = :object_type) AS present
+    """  # noqa: S608 - the names are this module's
+    row = session.execute(_typed(statement), {"object_type": object_type.value}).one()
+    stored = row.models.get(row.model, 0)
+    return EmbeddingStatus(
+        object_type=ObjectType(object_type),
+        model=row.model,
+        total=row.total,
+        current=row.current,
+        stale=stored - row.current,
+        missing=row.total - stored,
+        models=row.models,
+    )

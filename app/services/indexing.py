@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from ..embeddings import Embedder
+from ..errors import InvalidValue
 from ..models import EmbeddedType
 from ..schemas import EmbeddingStatus, ObjectType
 from . import _article_embeddings
 from ._beside_embeddings import Beside
+from ._beside_embeddings import status as beside_status
 from ._embedding import Progress
-from ._input import checked_code, checked_limit
-
-_BESIDE = """
-    SELECT (SELECT count(*) FROM {object_type}s) AS total,
-        (SELECT model FROM embedding_models WHERE object_type = '{object_type}') AS model,
-        COALESCE((
-            SELECT jsonb_object_agg(model, rows) FROM (
-                SELECT model, count(*) AS rows FROM {object_type}_embeddings GROUP BY model
-            ) AS by_model
-        ), '{{}}') AS models
-"""
+from ._input import checked_code, checked_limit, checked_text
 
 
 def embed_missing(
@@ -37,17 +28,26 @@ def embed_missing(
     """Embed articles, messages and tickets that have no embedding by this model of their present text.
 
     How many were done; at most ``limit``, so that a worker can commit in between. Several workers share the
-    work: what one has taken (FOR UPDATE SKIP LOCKED) the others pass over. Equal texts are embedded once. No
-    message or ticket is locked while the embedder works, only (FOR SHARE) when its embedding is stored. While
-    another model answers, the new embeddings are kept beside its own and take over all at once when none is
-    missing. A failing embedder is asked three times, and no text is ever touched.
+    work: what one has taken (FOR UPDATE SKIP LOCKED) the others pass over; what one has found missing they
+    see when it commits. Equal texts are embedded once. While another model answers, the new embeddings are
+    kept beside its own and take over all at once when none is missing: in the call that sees all of them
+    committed, at the latest in the next one. A failing embedder is asked three times, and no text is ever
+    touched.
+
+    Messages and tickets are locked (FOR KEY SHARE) when their embedding is stored, until the caller's
+    transaction ends: who changes such a text waits for it, and all other changes and merges go on. Articles
+    are locked as ``knowledge.embed_missing`` says.
 
     Raises:
-        InvalidValue: an unknown type, or a limit that is not from 1 to 1,000,000.
+        InvalidValue: an unknown type, a limit that is not from 1 to 1,000,000, or a model without a name of 1
+            to 255 characters.
         EmbedderUnavailable: the embedder failed. Batches before it are written; roll back or keep them.
         InvalidVector: the embedder returned a vector that cannot be stored.
     """
+    if not isinstance(object_types, Collection):
+        raise InvalidValue("object_types", "must be a list of types")
     wanted = {checked_code("object_types", one, ObjectType) for one in object_types}
+    checked_text("embedder.model", embedder.model, max_length=255)
     left = None if limit is None else checked_limit(limit, maximum=1_000_000)
     done = 0
     for object_type in ObjectType:
@@ -65,19 +65,4 @@ def embed_missing(
 
 def embedding_status(session: Session) -> list[EmbeddingStatus]:
     """What is embedded by which model, and what is stale or missing, by type of object."""
-    found = [_article_embeddings.status(session)]
-    for object_type in EmbeddedType:
-        row = session.execute(text(_BESIDE.format(object_type=object_type.value))).one()
-        current = row.models.get(row.model, 0)
-        found.append(
-            EmbeddingStatus(
-                object_type=ObjectType(object_type),
-                model=row.model,
-                total=row.total,
-                current=current,
-                stale=0,
-                missing=row.total - current,
-                models=row.models,
-            )
-        )
-    return found
+    return [_article_embeddings.status(session), *(beside_status(session, beside) for beside in EmbeddedType)]

@@ -1,11 +1,19 @@
 -- A vector goes with the text that it was made from; what is missing is embedded again.
+--
+-- A worker holds FOR KEY SHARE on the row whose embedding it stores. FOR UPDATE waits for it, so that the
+-- DELETE finds what it has stored, and lets later ones wait for the new text. A change of other columns takes
+-- no such lock, and neither waits for workers nor stops them.
 CREATE OR REPLACE FUNCTION forget_embeddings()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     IF TG_TABLE_NAME = 'tickets' THEN
-        DELETE FROM ticket_embeddings WHERE ticket_id = NEW.id;
+        PERFORM FROM tickets WHERE id = OLD.id FOR UPDATE;
+        DELETE FROM ticket_embeddings WHERE ticket_id = OLD.id;
     ELSE
-        DELETE FROM message_embeddings WHERE message_id = NEW.id;
+        PERFORM FROM messages WHERE id = OLD.id FOR UPDATE;
+        DELETE FROM message_embeddings WHERE message_id = OLD.id;
+        PERFORM FROM tickets
+        WHERE conversation_id IN (OLD.conversation_id, NEW.conversation_id) ORDER BY id FOR UPDATE;
         DELETE FROM ticket_embeddings e USING tickets t
         WHERE t.id = e.ticket_id AND t.conversation_id IN (OLD.conversation_id, NEW.conversation_id);
     END IF;

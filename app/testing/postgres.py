@@ -24,6 +24,10 @@ _APP = Path(__file__).resolve().parents[1]
 # Advisory locks: one that guards the set of templates, and a class whose keys mark what is in use.
 _TEMPLATES_LOCK = 0x63726D5F74706C
 _IN_USE = 0x63726D
+_SETTINGS = """
+    SELECT unnest(s.setconfig) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+    WHERE s.setrole = 0 AND d.datname = %s
+"""
 _OURS = r"^crm_(test|template)_[0-9a-f]{8}(_[0-9]+)?$"
 
 
@@ -165,7 +169,25 @@ class Databases:
             self._admin.execute(statement)
         except psycopg.errors.InsufficientPrivilege:
             raise DatabaseUnavailable("the test server's user may not create databases") from None
-        return _text(self._server.set(database=name))
+        url = self._server.set(database=name)
+        self._copy_settings(template, url)
+        return _text(url)
+
+    def _copy_settings(self, template: str, url: URL) -> None:
+        """Give a database what ALTER DATABASE ... SET gave to its template: it does not inherit that."""
+        settings = self._admin.execute(_SETTINGS, [template]).fetchall()
+        if not settings:
+            return
+        with psycopg.connect(_text(url.set(drivername="postgresql")), autocommit=True) as connection:
+            # Loads the extension: who is no superuser may only set parameters that the server knows.
+            connection.execute("SELECT '[1]'::vector")
+            for (setting,) in settings:
+                parameter, _, value = setting.partition("=")
+                connection.execute(
+                    sql.SQL("ALTER DATABASE {} SET {} = {}").format(
+                        sql.Identifier(url.database or ""), sql.Identifier(*parameter.split(".")), value
+                    )
+                )
 
     def _prepare_template(self) -> str:
         key = _migrations_key()

@@ -80,6 +80,26 @@ FILL = {
         SELECT o.id, c.id, 'human:7' FROM tickets o JOIN tickets c USING (customer_id)
         WHERE o.status = 'waiting' AND c.status = 'closed'
     """,
+    "embedding_models": """
+        INSERT INTO embedding_models (object_type, model, dimensions)
+        VALUES ('message', 'letters', 26), ('ticket', 'letters', 26)
+    """,
+    "embedding_queue": """
+        INSERT INTO embedding_queue (object_type, model, object_id)
+        SELECT 'message', 'words', id FROM messages
+    """,
+    "knowledge_embeddings": """
+        INSERT INTO knowledge_embeddings (article_id, model, dimensions, content_hash, embedding)
+        SELECT id, 'letters', 26, '\\x00', array_fill(1, ARRAY[1536])::vector FROM knowledge_base
+    """,
+    "message_embeddings": """
+        INSERT INTO message_embeddings (message_id, model, dimensions, content_hash, embedding)
+        SELECT id, 'letters', 26, '\\x00', array_fill(1, ARRAY[1536])::halfvec FROM messages
+    """,
+    "ticket_embeddings": """
+        INSERT INTO ticket_embeddings (ticket_id, model, dimensions, content_hash, messages, embedding)
+        SELECT id, 'letters', 26, '\\x00', 0, array_fill(1, ARRAY[1536])::halfvec FROM tickets
+    """,
 }
 # Made again from the other tables by the next upgrade.
 DERIVED = {"ticket_record_heads"}

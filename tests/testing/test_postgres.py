@@ -60,6 +60,19 @@ def test_a_clone_is_at_head_and_has_the_seeded_rows(databases):
     databases.drop(url)
 
 
+def test_a_clone_has_the_settings_of_its_template(databases):
+    """As production has those that the migrations make."""
+    first = databases.clone()
+    own = make_url(first).database
+    ask(first, f"ALTER DATABASE {own} SET work_mem = '7MB'")
+    ask(first, f"ALTER DATABASE {own} SET search_path = 'public'")
+    second = databases.clone(first)
+    settings = ("random_page_cost", "hnsw.iterative_scan", "work_mem", "search_path")
+    assert [ask(second, f"SHOW {name}") for name in settings] == ["1.1", "strict_order", "7MB", "public"]
+    databases.drop(first)
+    databases.drop(second)
+
+
 def test_clones_do_not_share_rows(databases):
     one, two = databases.clone(), databases.clone()
     ask(one, "INSERT INTO customers (email) VALUES ('ada@example.com')")
