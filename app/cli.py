@@ -22,7 +22,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     try:
         # Their packages are an extra; they add their commands.
-        from . import _customers, _knowledge, _operations, _tickets  # noqa: F401, PLC0415
+        from . import _customers, _knowledge_indexes, _operations, _tickets  # noqa: F401, PLC0415
         from ._commands import crm  # noqa: PLC0415
 
         crm(prog_name="crm")

@@ -219,9 +219,9 @@ BEGIN
                 few := NULL;
             END IF;
         END IF;
-        -- The rows that a filter leaves lie farther from the vector, where an index scan has to look about more.
-        PERFORM set_config('hnsw.ef_search', LEAST(1000, GREATEST(
-            depth, CASE WHEN conditions = '' THEN 200 ELSE 1000 END))::text, true);
+        -- The rows that a filter leaves lie farther from the vector: the scan has to look about more.
+        PERFORM set_config('hnsw.ef_search',
+            CASE WHEN conditions = '' THEN GREATEST(depth, 200) ELSE 1000 END::text, true);
         IF object_type = 'knowledge' THEN
             IF of_model IS NOT NULL THEN
                 -- Nothing of this model is no reason to look at every vector.
