@@ -25,7 +25,7 @@ from .database import make_engine, make_session_factory, transaction
 from .embeddings import Embedder, get_embedder
 from .errors import MigrationError, NotFound
 from .models import Customer, IdentifierType, KnowledgeBaseEntry, KnowledgeCategory, Ticket, TicketLink
-from .schemas import Identifier, Ingested, Outcome
+from .schemas import Identifier, Ingested, Outcome, SearchMode
 from .services import conversations, identity, knowledge, merging, search, tickets, timeline
 from .settings import Settings, load_settings
 
@@ -177,12 +177,13 @@ def _search(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="A question, in the customer's words.")],
     limit: Limit = 5,
     category: Annotated[KnowledgeCategory | None, typer.Option(help="Only this category's articles.")] = None,
+    mode: Annotated[SearchMode, typer.Option(help="By meaning, by words, or by both.")] = SearchMode.HYBRID,
 ) -> None:
     """Find the articles of the knowledge base that answer a question."""
     with _database() as database:
         embedder = _embedder(database.settings)
         transaction(database.sessions, _embed_if_ours, embedder)
-        find = partial(search.search_knowledge, embedder=embedder, limit=limit, category=category)
+        find = partial(search.search_knowledge, embedder=embedder, limit=limit, category=category, mode=mode)
         found = transaction(database.sessions, find, text)
     Console().print(_render.hits(found, length=300) if found else "no article")
 

@@ -143,13 +143,16 @@ def test_the_plan_of_the_same_query_with_the_same_settings_is_an_index_scan(shel
 
 def test_a_page_is_full_when_the_index_finds_little_and_memory_is_short(library):
     with Session(library) as session:
-        # A small body and little memory, for a large one and the usual 4 MB.
-        for setting in ("work_mem = '64kB'", "enable_seqscan = off", "enable_sort = off"):
-            session.execute(text(f"SET LOCAL {setting}"))
+        # A filter that leaves too many rows for a look at each, all but a few of them inactive.
+        session.execute(text("UPDATE knowledge_base SET is_active = random() < 0.02"))
+        session.execute(text("SET LOCAL work_mem = '64kB'"))
+        left = session.scalar(
+            text("SELECT count(*) FROM knowledge_base WHERE is_active AND category = 'general'")
+        )
         before = scans(session)
-        hits = search.search_knowledge(session, point(1.0, 2.0), limit=30, category=KnowledgeCategory.BILLING)
-        assert scans(session) == (before[0] + 1, before[1])
-        assert len(hits) == 30
+        hits = search.search_knowledge(session, point(1.0, 2.0), limit=30, category=KnowledgeCategory.GENERAL)
+        assert scans(session)[0] == before[0] + 1
+        assert len(hits) == min(30, left) > 20
 
 
 def test_a_search_leaves_no_setting_behind(library):

@@ -1,0 +1,339 @@
+"""Search over messages and tickets, over everything at once, and for tickets like another."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from app.database import make_engine
+from app.embeddings import LexicalEmbedder
+from app.errors import InvalidValue, InvalidVector, TicketNotFound
+from app.models import Channel, Message, MessageDirection, Ticket, TicketStatus
+from app.schemas import ObjectType
+from app.services import indexing, merging, search
+from app.testing import (
+    ConversationFactory,
+    CustomerFactory,
+    Databases,
+    KnowledgeBaseEntryFactory,
+    MessageFactory,
+    TicketFactory,
+)
+
+EMBEDDER = LexicalEmbedder()
+BOTH = {"embedder": EMBEDDER, "mode": "hybrid"}
+
+
+def embed(session: Session) -> None:
+    indexing.embed_missing(session, EMBEDDER)
+
+
+@pytest.fixture
+def messages(session: Session) -> list[Message]:
+    """Of one customer by email, and of another by WhatsApp."""
+    ana, bo = CustomerFactory(), CustomerFactory()
+    by_mail = ConversationFactory(customer=ana)
+    by_phone = ConversationFactory(customer=bo, channel=Channel.WHATSAPP)
+    made = [
+        MessageFactory(conversation=by_mail, customer=ana, content="I lost my password"),
+        MessageFactory(
+            conversation=by_mail, customer=ana, content="Here is a new password link",
+            direction=MessageDirection.OUTBOUND, role="agent",
+        ),
+        MessageFactory(
+            conversation=by_phone, customer=bo, channel=Channel.WHATSAPP, content="the password is wrong"
+        ),
+        MessageFactory(
+            conversation=by_phone, customer=bo, channel=Channel.WHATSAPP, content="my invoice is missing"
+        ),
+    ]  # fmt: skip
+    embed(session)
+    return made
+
+
+@pytest.mark.parametrize("mode", ["vector", "text", "hybrid"])
+def test_messages_are_found_in_the_whole_base(session, messages, queries, mode):
+    queries.reset()
+    hits = search.search_messages(session, "lost password", embedder=EMBEDDER, mode=mode)
+    assert queries.count == 1, queries
+    assert hits[0].id == messages[0].id
+    assert hits[0].content == "I lost my password"
+    assert (hits[0].customer_id, hits[0].channel) == (messages[0].customer_id, Channel.EMAIL)
+
+
+FILTERS = {
+    "customer": (lambda m: {"customer_id": m[2].customer_id}, {2, 3}),
+    "conversation": (lambda m: {"conversation_id": m[0].conversation_id}, {0, 1}),
+    "channel": (lambda _: {"channel": Channel.WHATSAPP}, {2, 3}),
+    "channels": (lambda _: {"channel": ["email", "whatsapp"]}, {0, 1, 2, 3}),
+    "direction": (lambda _: {"direction": "outbound"}, {1}),
+    "role": (lambda _: {"role": "agent"}, {1}),
+    "content type": (lambda _: {"content_type": "html"}, set()),
+    "delivery": (lambda _: {"delivery_status": "pending"}, {0, 1, 2, 3}),
+    "from": (lambda m: {"created_from": m[2].created_at}, {2, 3}),
+    "before": (lambda m: {"created_before": m[2].created_at}, {0, 1}),
+}
+
+
+@pytest.mark.parametrize(("asked", "expected"), FILTERS.values(), ids=FILTERS)
+@pytest.mark.parametrize("mode", ["vector", "hybrid"])
+def test_messages_are_filtered_by_every_column(session, messages, mode, asked, expected):
+    hits = search.search_messages(session, "password", embedder=EMBEDDER, mode=mode, **asked(messages))
+    assert {hit.id for hit in hits} == {messages[n].id for n in expected}
+
+
+def test_a_filter_holds_for_words_alone(session, messages):
+    hits = search.search_messages(session, "password", mode="text", customer_id=messages[0].customer_id)
+    assert {hit.id for hit in hits} == {messages[0].id, messages[1].id}
+
+
+def test_an_absorbed_customer_s_id_leads_to_the_living_one(session, messages):
+    ana, bo = messages[0].customer_id, messages[2].customer_id
+    merging.merge(session, ana, bo, actor="human:7", reason="one person")
+    for id_ in (ana, bo):
+        hits = search.search_messages(session, "password", embedder=EMBEDDER, customer_id=id_)
+        assert len(hits) == 4
+    assert search.search_messages(session, "password", embedder=EMBEDDER, customer_id=UUID(int=0)) == []
+
+
+def test_a_message_that_is_not_embedded_yet_is_found_by_words(session, messages):
+    late = MessageFactory(content="the zeppelin is late")
+    assert search.search_messages(session, "zeppelin", embedder=EMBEDDER, limit=1)[0].id != late.id
+    assert search.search_messages(session, "zeppelin", mode="text")[0].id == late.id
+
+
+@pytest.fixture
+def tickets(session: Session) -> list[Ticket]:
+    conversation = ConversationFactory()
+    for content in ("Hello", "My screen stays black after the update", "Since Monday", "Fourth: giraffe"):
+        MessageFactory(conversation=conversation, customer=conversation.customer, content=content)
+    made = [
+        TicketFactory(conversation=conversation, customer=conversation.customer, subject="Help please"),
+        TicketFactory(
+            subject="Cannot sign in", category="account_access", priority="high", assigned_to="human:7",
+            status=TicketStatus.RESOLVED, resolution_notes="Cleared the cookies of the browser",
+        ),
+        TicketFactory(subject="Sign in fails on the phone", category="technical", source_channel="whatsapp"),
+    ]  # fmt: skip
+    embed(session)
+    return made
+
+
+@pytest.mark.parametrize("mode", ["vector", "text", "hybrid"])
+def test_a_ticket_is_its_subject_its_first_messages_and_how_it_was_solved(session, tickets, queries, mode):
+    def first(query: str) -> UUID:
+        queries.reset()
+        hits = search.search_tickets(session, query, embedder=EMBEDDER, mode=mode, limit=1)
+        assert queries.count == 1, queries
+        return hits[0].id
+
+    assert first("help please") == tickets[0].id
+    assert first("black screen after update") == tickets[0].id
+    assert first("clearing cookies") == tickets[1].id
+    assert search.search_tickets(session, "giraffe", mode="text") == []
+
+
+TICKET_FILTERS = {
+    "category": (lambda _: {"category": "technical"}, {2}),
+    "priority": (lambda _: {"priority": ["high", "critical"]}, {1}),
+    "status": (lambda _: {"status": TicketStatus.OPEN}, {0, 2}),
+    "source channel": (lambda _: {"source_channel": "whatsapp"}, {2}),
+    "assignee": (lambda _: {"assigned_to": "human:7"}, {1}),
+    "customer": (lambda t: {"customer_id": t[0].customer_id}, {0}),
+    "conversation": (lambda t: {"conversation_id": t[0].conversation_id}, {0}),
+    "created": (lambda t: {"created_before": t[0].created_at}, set()),
+    "resolved": (lambda t: {"resolved_from": t[1].resolved_at}, {1}),
+    "resolved before": (lambda t: {"resolved_before": t[1].resolved_at}, set()),
+}
+
+
+@pytest.mark.parametrize(("asked", "expected"), TICKET_FILTERS.values(), ids=TICKET_FILTERS)
+def test_tickets_are_filtered_by_every_column(session, tickets, asked, expected):
+    hits = search.search_tickets(session, "sign in", **BOTH, **asked(tickets))
+    assert {hit.id for hit in hits} == {tickets[n].id for n in expected}
+
+
+def test_similar_tickets_leave_the_ticket_itself_out(session, tickets, queries):
+    queries.reset()
+    hits = search.similar_tickets(session, tickets[1].id)
+    assert queries.count == 1, queries
+    assert [hit.id for hit in hits] == [tickets[2].id, tickets[0].id]
+    assert search.similar_tickets(session, tickets[1].id, status="resolved") == []
+    assert len(search.similar_tickets(session, tickets[1].id, limit=1)) == 1
+    assert search.similar_tickets(session, tickets[1].id, min_similarity=0.999) == []
+
+
+def test_a_ticket_without_an_embedding_has_similar_ones_by_the_words_of_its_subject(session, tickets):
+    new = TicketFactory(subject="Sign in broken")
+    hits = search.similar_tickets(session, new.id, explain=True)
+    assert {hit.id for hit in hits} == {tickets[1].id, tickets[2].id}
+    assert hits[0].explanation.text_rank == 1
+
+
+def test_what_is_like_no_ticket_is_not_found(session, tickets):
+    with pytest.raises(TicketNotFound):
+        search.similar_tickets(session, UUID(int=0))
+    with pytest.raises(InvalidValue):
+        search.similar_tickets(session, "TKT-1")
+    alone = TicketFactory(subject="?")
+    assert search.similar_tickets(session, alone.id) == []
+
+
+@pytest.mark.parametrize("mode", ["vector", "text", "hybrid"])
+def test_one_call_searches_everything_in_one_statement(session, messages, tickets, queries, mode):
+    article = KnowledgeBaseEntryFactory(title="A lost password", content="Reset it.")
+    embed(session)
+    queries.reset()
+    hits = search.search_all(session, "lost password", embedder=EMBEDDER, mode=mode, limit=30, explain=True)
+    assert queries.count == 1, queries
+    found = {(hit.object_type, hit.id) for hit in hits}
+    assert {(ObjectType.KNOWLEDGE, article.id), (ObjectType.MESSAGE, messages[0].id)} <= found
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert len(search.search_all(session, "lost password", embedder=EMBEDDER, mode=mode, limit=2)) == 2
+    (own,) = {hit.customer_id for hit in hits if hit.id == messages[0].id}
+    assert own == messages[0].customer_id
+
+
+def test_searching_everything_of_one_customer_leaves_articles_in(session, messages, tickets):
+    hits = search.search_all(
+        session, "password", embedder=EMBEDDER, limit=50, customer_id=messages[0].customer_id
+    )
+    assert {hit.customer_id for hit in hits} == {None, messages[0].customer_id}
+
+
+def test_a_query_of_another_model_than_the_messages_is_refused(session, messages):
+    class Other(LexicalEmbedder):
+        model = "other-1"
+
+    with pytest.raises(InvalidVector, match=r"other-1, messages of lexical-1536-v1"):
+        search.search_messages(session, "password", embedder=Other())
+
+
+@pytest.mark.parametrize(
+    ("field", "options"),
+    [
+        ("customer_id", {"customer_id": "x"}),
+        ("channel", {"channel": "pigeon"}),
+        ("channel", {"channel": []}),
+        ("created_at_from", {"created_from": datetime(2026, 1, 1)}),  # noqa: DTZ001
+        ("limit", {"limit": 1001}),
+    ],
+)
+def test_a_bad_filter_is_named_and_nothing_is_sent(session, queries, field, options):
+    queries.reset()
+    with pytest.raises(InvalidValue) as caught:
+        search.search_messages(session, "words", mode="text", **options)
+    assert caught.value.field == field
+    assert queries.count == 0
+
+
+PLAIN_SQL = text("""
+    SELECT t.ticket_number FROM search_objects('ticket', query_text => 'sign in', max_rows => 5,
+        filters => CAST(:filters AS jsonb)) AS hit JOIN tickets AS t USING (id) ORDER BY hit.score DESC
+""")
+
+
+def test_other_backends_search_with_filters_in_plain_sql(session, tickets):
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    filters = {"status": ["open", "waiting"], "created_at_before": tomorrow}
+    found = session.scalars(PLAIN_SQL, {"filters": json.dumps(filters)}).all()
+    assert found == [tickets[2].ticket_number]
+
+
+@pytest.mark.parametrize(
+    "filters", [{"metadata": "x"}, {"status = status OR true --": "x"}, {"created_at": "2026-01-01"}]
+)
+def test_a_filter_that_is_no_column_is_refused_in_plain_sql(session, tickets, filters):
+    with pytest.raises(DBAPIError, match="cannot be searched by"):
+        session.execute(PLAIN_SQL, {"filters": json.dumps(filters)})
+
+
+def test_a_value_is_a_value_whatever_it_holds(session, tickets):
+    for value in ("x' OR true --", "%s", "{a,b}", '"', "\\"):
+        assert search.search_tickets(session, "sign in", mode="text", assigned_to=value) == []
+
+
+ROWS = 4_000
+
+
+@pytest.fixture(scope="module")
+def archive(crm_databases: Databases) -> Iterator[Engine]:
+    """Four thousand messages in random directions; every n-th by ``delivery_status`` and ``role``."""
+    url = crm_databases.clone()
+    engine = make_engine(url)
+    chance = random.Random(11)
+    vectors = [",".join(f"{n}:{chance.gauss(0, 1):.4f}" for n in range(1, 11)) for _ in range(ROWS)]
+    with engine.begin() as connection:
+        connection.execute(text("DROP INDEX message_embeddings_embedding_idx"))
+        connection.execute(
+            text("""
+                WITH person AS (INSERT INTO customers (email) VALUES ('a@example.com') RETURNING id),
+                talk AS (INSERT INTO conversations (customer_id, channel)
+                    SELECT id, 'email' FROM person RETURNING id, customer_id)
+                INSERT INTO messages (conversation_id, customer_id, channel, direction, role, content,
+                    delivery_status)
+                SELECT talk.id, customer_id, 'email', 'inbound',
+                    CASE WHEN n % 2 = 0 THEN 'agent' ELSE 'customer' END, 'text ' || n,
+                    CASE WHEN n % 2000 = 0 THEN 'failed' WHEN n % 100 = 0 THEN 'read'
+                        WHEN n % 10 = 0 THEN 'delivered' ELSE 'pending' END
+                FROM talk, generate_series(1, :rows) AS n
+            """),
+            {"rows": ROWS},
+        )
+        connection.execute(
+            text("""
+                INSERT INTO message_embeddings (message_id, model, dimensions, content_hash, embedding)
+                SELECT m.id, 'random', 10, '',
+                    l2_normalize(('{' || v.spelled || '}/1536')::sparsevec::halfvec)
+                FROM (SELECT id, row_number() OVER () AS n FROM messages) AS m
+                JOIN unnest(CAST(:vectors AS text[])) WITH ORDINALITY AS v(spelled, n) USING (n)
+            """),
+            {"vectors": vectors},
+        )
+        connection.execute(
+            text("INSERT INTO embedding_models VALUES ('message', 'random', 10, clock_timestamp())")
+        )
+        connection.execute(
+            text("""
+                CREATE INDEX message_embeddings_embedding_idx ON message_embeddings
+                USING hnsw (embedding halfvec_cosine_ops) WITH (m = 16, ef_construction = 64)
+            """)
+        )
+    yield engine
+    engine.dispose()
+    crm_databases.drop(url)
+
+
+@pytest.mark.parametrize(
+    ("filters", "matching"),
+    [({}, ROWS), ({"role": "agent"}, 2000), ({"delivery_status": "delivered"}, 360),
+     ({"delivery_status": "read"}, 38), ({"delivery_status": "failed"}, 2)],
+    ids=["all", "50 %", "9 %", "1 %", "0.05 %"],
+)  # fmt: skip
+def test_a_page_of_messages_is_full_and_right_at_every_selectivity(archive, filters, matching):
+    chance = random.Random(5)
+    conditions = " AND ".join(f"m.{name} = '{value}'" for name, value in filters.items()) or "true"
+    exact = text(f"""
+        SELECT m.id FROM messages m JOIN message_embeddings e ON e.message_id = m.id WHERE {conditions}
+        ORDER BY (e.embedding <=> CAST(:query AS halfvec)) + 0 LIMIT 10
+    """)
+    right = wanted = 0
+    with Session(archive) as session:
+        for limit in (10, 100, 1000):
+            query = [chance.gauss(0, 1) for _ in range(10)]
+            assert len(search.search_messages(session, query, limit=limit, **filters)) == min(limit, matching)
+        for _ in range(20):
+            query = [chance.gauss(0, 1) for _ in range(10)]
+            hits = search.search_messages(session, query, limit=10, **filters)
+            nearest = set(session.scalars(exact, {"query": str(query + [0.0] * 1526)}))
+            right += len(nearest & {hit.id for hit in hits})
+            wanted += len(nearest)
+    assert right >= 0.99 * wanted
