@@ -144,6 +144,7 @@ def test_the_plan_of_the_same_query_with_the_same_settings_is_an_index_scan(shel
 def test_a_page_is_full_when_the_index_finds_little_and_memory_is_short(library):
     with Session(library) as session:
         # A filter that leaves too many rows for a look at each, all but a few of them inactive.
+        session.execute(text("SELECT setseed(0.5)"))
         session.execute(text("UPDATE knowledge_base SET is_active = random() < 0.02"))
         session.execute(text("SET LOCAL work_mem = '64kB'"))
         left = session.scalar(
