@@ -200,6 +200,7 @@ def test_the_likeliest_come_first_and_no_more_than_the_limit(session):
     assert scores == sorted(scores, reverse=True)
     assert [candidate.score for candidate in find(session, limit=1)] == scores[:1]
     assert [candidate.score for candidate in find(session, min_score=scores[0])] == scores[:1]
+    assert find(session, min_score=10**400) == []
     assert duplicates.find_duplicates(session) == find(session, limit=1)
 
 
