@@ -209,13 +209,14 @@ def unmerge(session: Session, merge_id: UUID, *, actor: str, reason: str) -> Unm
 
 
 def _later_merges(session: Session, survivor_id: UUID, living_id: UUID) -> list[CustomerMerge]:
-    """The merges, locked, by which the survivor lives on as another customer, the first one first."""
+    """The merges by which the survivor lives on as another customer, the first one first.
+
+    The living customer's lock keeps them: to undo one of them, it is needed too.
+    """
     later: list[CustomerMerge] = []
     while survivor_id != living_id:
-        absorbing = (
-            select(CustomerMerge)
-            .where(CustomerMerge.absorbed_id == survivor_id, CustomerMerge.undone_at.is_(None))
-            .with_for_update()
+        absorbing = select(CustomerMerge).where(
+            CustomerMerge.absorbed_id == survivor_id, CustomerMerge.undone_at.is_(None)
         )
         later.append(session.scalars(absorbing, execution_options={"populate_existing": True}).one())
         survivor_id = later[-1].survivor_id

@@ -161,6 +161,33 @@ def test_a_proof_that_waits_for_a_detaching_makes_a_customer_with_the_address(se
         assert backend.execute(of_number).one() == (owner, True)
 
 
+@pytest.mark.parametrize("attached_first", [False, True])
+def test_a_number_attached_as_a_phone_and_met_as_a_whatsapp_id_has_one_holder(
+    sessions, until_it_waits, attached_first
+):
+    with sessions.begin() as session, bound_to(session):
+        ana = CustomerFactory().id
+    number = Identifier(type="phone", value=NUMBER.value, verified=True)
+
+    def attach(session: Session) -> UUID:
+        call = {"channel": Channel.WEB_FORM, "actor": "human:7"}
+        return identity.attach_identifier(session, ana, number, **call).customer_id
+
+    def meet(session: Session) -> UUID:
+        return identity.resolve(session, [NUMBER], channel=Channel.WHATSAPP).customer_id
+
+    one, other = (attach, meet) if attached_first else (meet, attach)
+    with sessions() as first:
+        holder = one(first)
+        second = until_it_waits(lambda: transaction(sessions, other, retries=0))
+        first.commit()
+        if attached_first:
+            assert second.result(30) == holder == ana
+        else:
+            with pytest.raises(IdentifierTaken):
+                second.result(30)
+
+
 @pytest.mark.parametrize("same", [False, True], ids=["somebody else's", "its own"])
 def test_an_address_that_plain_sql_stores_meanwhile_is_no_error_of_the_database(
     sessions, until_it_waits, same
