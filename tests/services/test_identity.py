@@ -350,6 +350,14 @@ def test_what_the_session_has_not_sent_yet_counts(session):
             resolve(session, email("eve@example.com"))
 
 
+def test_a_pending_change_of_an_identifier_is_sent_and_not_lost(session):
+    claim = CustomerIdentifierFactory(channel=Channel.EMAIL)
+    with session.no_autoflush:
+        claim.channel = Channel.WEB_FORM
+        identity.verify_identifier(session, claim.id, actor="human:7")
+    assert (claim.channel, claim.verified) == (Channel.WEB_FORM, True)
+
+
 def test_what_a_caller_rolls_back_was_never_there(session):
     before = counts(session)
     savepoint = session.begin_nested()
