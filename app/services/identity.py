@@ -26,7 +26,7 @@ from ._applying import Call, addresses_in, apply, identifier_row
 from ._events import event
 from ._input import checked_actor, checked_code, checked_kind, checked_optional_text, checked_uuid
 from ._living import lock_living
-from ._matching import Decision, decide, find_holdings, holdings, key_of
+from ._matching import NUMBER_TYPES, Decision, decide, find_holdings, holdings, key_of
 
 OWN_TYPE = {
     Channel.EMAIL: IdentifierType.EMAIL,
@@ -173,6 +173,7 @@ def attach_identifier(
     known, ignored = canonical([identifier], default_region)
     if ignored:
         raise InvalidValue("identifier", "identifies nobody")
+    session.flush()
     session.execute(_LOCK, {"names": [key_of(known[0])]})
     customer_id = lock_living(session, checked_uuid("customer_id", customer_id), key_share=True)
     while True:
@@ -184,7 +185,7 @@ def attach_identifier(
         if own is not None and known[0].verified:
             return verify_identifier(session, own, actor=actor)
         if own is not None:
-            return session.get_one(CustomerIdentifier, own)
+            return session.get_one(CustomerIdentifier, own, populate_existing=True)
         row = upsert(CustomerIdentifier).values(identifier_row(customer_id, known[0], channel))
         given = row.on_conflict_do_nothing().returning(CustomerIdentifier)
         attached = session.scalars(given).one_or_none()
@@ -198,6 +199,8 @@ def detach_identifier(
     session: Session, identifier_id: UUID, *, actor: str, reason: str | None = None
 ) -> None:
     """Take an identifier from its customer, out of the profile too: its next message is from somebody new.
+
+    A number goes as a phone and as a WhatsApp id, whichever of the two was asked for.
 
     Takes ``resolve``'s locks, on the address and then on the customer's row (FOR NO KEY UPDATE), and the
     identifier's row lock.
@@ -216,8 +219,12 @@ def detach_identifier(
     else:
         digits = func.regexp_replace(Customer.phone, "[^0-9]", "", "g")
         session.execute(profile.where(digits == value.removeprefix("+")).values(phone=None))
-    _record(session, IdentityEventType.DETACHED, identifier, actor, reason)
-    session.execute(delete(CustomerIdentifier).where(CustomerIdentifier.id == identifier.id))
+    row = CustomerIdentifier
+    types = NUMBER_TYPES if identifier.identifier_type in NUMBER_TYPES else (identifier.identifier_type,)
+    own = row.customer_id == identifier.customer_id, row.identifier_value == value
+    for same in session.scalars(select(row).where(*own, row.identifier_type.in_(types))).all():
+        _record(session, IdentityEventType.DETACHED, same, actor, reason)
+    session.execute(delete(row).where(*own, row.identifier_type.in_(types)))
 
 
 def _locked_identifier(

@@ -161,6 +161,22 @@ def test_a_proof_that_waits_for_a_detaching_makes_a_customer_with_the_address(se
         assert backend.execute(of_number).one() == (owner, True)
 
 
+def test_an_identifier_that_is_attached_again_is_told_as_it_is_now(sessions):
+    ana, claim = a_claim(sessions)
+    with sessions() as session:
+        loaded = session.get_one(CustomerIdentifier, claim)
+        transaction(sessions, identity.verify_identifier, claim, actor="human:7")
+        again = identity.attach_identifier(
+            session,
+            ana,
+            Identifier(type="whatsapp", value=NUMBER.value),
+            channel=Channel.WHATSAPP,
+            actor="human:7",
+        )
+        assert again is loaded
+        assert again.verified
+
+
 @pytest.mark.parametrize("attached_first", [False, True])
 def test_a_number_attached_as_a_phone_and_met_as_a_whatsapp_id_has_one_holder(
     sessions, until_it_waits, attached_first
