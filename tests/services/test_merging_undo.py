@@ -171,7 +171,7 @@ def stored(session: Session, number: int, drawn: dict[str, Any]) -> UUID:
     return id_
 
 
-@pytest.mark.parametrize("examples", [25, pytest.param(500, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("examples", [25, pytest.param(300, marks=pytest.mark.soak)])
 def test_whatever_was_merged_and_undone_in_whatever_order_all_is_as_it_was(session, examples):
     @settings(
         max_examples=examples,
