@@ -4,6 +4,15 @@ Pure and idempotent: a value is returned in canonical form, or ``InvalidValue`` 
 The canonical form is for comparing and storing. Where a channel delivered another spelling (an Argentine
 WhatsApp id with its 9), a reply goes to the spelling that the channel delivered.
 
+Why addresses fold as they do:
+
+* RFC 5321, 2.4 lets a server tell capitals in a mailbox's name apart and advises against it; nobody types
+  them reliably. Folded. Dots and plus tags mean other mailboxes at some providers: never folded here.
+* Compatibility forms (Unicode Standard Annex 15, NFKC) are one letter to the eye and several to the machine.
+  Folded; letters that only look alike in another script are not.
+* A domain is its A-label (RFC 5891, with the mapping of UTS 46): what the name servers compare.
+* ``.invalid`` (RFC 2606) can belong to nobody, hence the placeholder's domain.
+
 Why numbers fold as they do:
 
 * ITU-T E.164 is the form; a number has to be *possible*, not *valid*: providers deliver real senders whose

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from uuid import UUID
 
-from pydantic import StrictStr
+from pydantic import StrictBool, StrictStr
 
 from ..models.customer import IdentifierType
 from .base import Schema
@@ -20,7 +20,7 @@ class Identifier(Schema):
 
     type: IdentifierType
     value: StrictStr
-    verified: bool = False
+    verified: StrictBool = False
 
 
 class CustomerProfile(Schema):

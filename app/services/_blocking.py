@@ -64,6 +64,7 @@ _LEGAL_FORM = (
     "([[:space:],]+(ag|bv|co|corp|gmbh|inc|limited|llc|llp|ltd|ltda|plc|pvt|s\\.?a|s\\.?l|s\\.?r\\.?l)\\.?)+$"
 )
 
+# Of a name eight words at most make keys: anybody can type one of a hundred words into a form.
 # Joined by hash only: the planner knows nothing about the size of a CTE, and a sort or a cursor would make it
 # prefer nested loops, which are quadratic here.
 _SQL = """
@@ -140,7 +141,7 @@ WITH named AS (
     WHERE cardinality(words) > 1
     UNION
     SELECT id, 'word', concat_ws(' ', left(word, 4), left(beside, 1), employer)
-    FROM people JOIN employers USING (id), unnest(words) AS word, unnest(words) AS beside
+    FROM people JOIN employers USING (id), unnest(words[1\\:8]) AS word, unnest(words[1\\:8]) AS beside
     WHERE word <> beside AND length(word) > 1
 ), blocks AS (
     SELECT kind, array_agg(customer_id) AS members, count(*) AS holders

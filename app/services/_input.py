@@ -13,6 +13,7 @@ from uuid import UUID
 from ..errors import InvalidValue
 
 E = TypeVar("E", bound=StrEnum)
+T = TypeVar("T")
 
 MAX_TEXT = 1_000_000
 _ACTOR = re.compile(r"(?:human|ai|customer|system):[A-Za-z0-9._@+-]{1,200}")
@@ -57,6 +58,13 @@ def checked_code(field: str, value: object, codes: type[E]) -> E:
         return codes(value)  # type: ignore[arg-type]
     except ValueError:
         raise InvalidValue(field, f"must be one of {', '.join(codes)}") from None
+
+
+def checked_kind(field: str, value: object, kind: type[T]) -> T:
+    """The value, if it is one of these."""
+    if not isinstance(value, kind):
+        raise InvalidValue(field, f"must be of type {kind.__name__}, not {type(value).__name__}")
+    return value
 
 
 def checked_uuid(field: str, value: object) -> UUID:

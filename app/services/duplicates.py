@@ -46,7 +46,8 @@ def find_duplicates(
         Unavailable: rapidfuzz is not installed.
     """
     limit = checked_limit(limit, maximum=100_000)
-    if isinstance(min_score, bool) or not isinstance(min_score, int | float) or not math.isfinite(min_score):
+    is_number = isinstance(min_score, int | float) and not isinstance(min_score, bool)
+    if not is_number or not -math.inf < min_score < math.inf:
         raise InvalidValue("min_score", "must be a finite number of bits")
     if customer_id is not None:
         customer_id = current_customer_id(session, customer_id)

@@ -8,18 +8,25 @@ from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Text, bindparam, delete, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..errors import ConcurrentChange, IdentifierNotFound, IdentifierTaken, InvalidValue
 from ..models import Channel, Customer, CustomerIdentifier, IdentifierType, IdentityEvent, IdentityEventType
-from ..normalization import PLACEHOLDER_DOMAIN, is_blocked, normalize_identifier, normalize_name
+from ..normalization import (
+    PLACEHOLDER_DOMAIN,
+    identity_key,
+    is_blocked,
+    normalize_identifier,
+    normalize_name,
+)
 from ..schemas import Assurance, CustomerProfile, Identifier, IdentityPolicy, Outcome, Resolution
 from ._applying import Call, addresses_in, apply, identifier_row
 from ._events import event
-from ._input import checked_actor, checked_code, checked_optional_text, checked_uuid
+from ._input import checked_actor, checked_code, checked_kind, checked_optional_text, checked_uuid
 from ._living import lock_living
-from ._matching import Decision, decide, find_holdings, holdings, key_of
+from ._matching import NUMBER_TYPES, Decision, decide, find_holdings, holdings, key_of
 
 OWN_TYPE = {
     Channel.EMAIL: IdentifierType.EMAIL,
@@ -101,6 +108,7 @@ def resolve(
 
 def _write(session: Session, call: Call) -> Decision:
     """Decide under the locks and write it down; again, if somebody who takes none of them got in between."""
+    session.flush()
     failures = 0
     while True:
         decision, to_fill = _decide(session, call)
@@ -127,7 +135,8 @@ def _lock_customer(session: Session, customer_id: UUID) -> bool:
 def verify_identifier(session: Session, identifier_id: UUID, *, actor: str) -> CustomerIdentifier:
     """Keep that its customer has proven an identifier by other means: a one-time code, a signed link.
 
-    Locks the identifier's row. Nothing happens if it is verified already.
+    Takes ``resolve``'s lock on the address and then the identifier's row lock. Nothing happens if it is
+    verified already.
 
     Raises:
         IdentifierNotFound: there is no such identifier.
@@ -164,21 +173,26 @@ def attach_identifier(
     known, ignored = canonical([identifier], default_region)
     if ignored:
         raise InvalidValue("identifier", "identifies nobody")
+    session.flush()
     session.execute(_LOCK, {"names": [key_of(known[0])]})
     customer_id = lock_living(session, checked_uuid("customer_id", customer_id), key_share=True)
-    held = find_holdings(session, known)
-    for holding in held:
-        if holding.customer_id != customer_id:
-            raise IdentifierTaken(holding.customer_id)
-    own = next((holding.identifier_id for holding in held if holding.identifier_id), None)
-    if own is not None and known[0].verified:
-        return verify_identifier(session, own, actor=actor)
-    if own is not None:
-        return session.get_one(CustomerIdentifier, own)
-    row = identifier_row(customer_id, known[0], channel)
-    attached = session.scalars(insert(CustomerIdentifier).values(row).returning(CustomerIdentifier)).one()
-    _record(session, IdentityEventType.ATTACHED, attached, actor)
-    return attached
+    while True:
+        held = find_holdings(session, known)
+        for holding in held:
+            if holding.customer_id != customer_id:
+                raise IdentifierTaken(holding.customer_id)
+        own = next((holding.identifier_id for holding in held if holding.identifier_id), None)
+        if own is not None and known[0].verified:
+            return verify_identifier(session, own, actor=actor)
+        if own is not None:
+            return session.get_one(CustomerIdentifier, own, populate_existing=True)
+        row = upsert(CustomerIdentifier).values(identifier_row(customer_id, known[0], channel))
+        given = row.on_conflict_do_nothing().returning(CustomerIdentifier)
+        attached = session.scalars(given).one_or_none()
+        # None: somebody who takes none of our locks has just stored it.
+        if attached is not None:
+            _record(session, IdentityEventType.ATTACHED, attached, actor)
+            return attached
 
 
 def detach_identifier(
@@ -186,19 +200,17 @@ def detach_identifier(
 ) -> None:
     """Take an identifier from its customer, out of the profile too: its next message is from somebody new.
 
-    Locks the customer's row (FOR NO KEY UPDATE) and then the identifier's.
+    A number goes as a phone and as a WhatsApp id, whichever of the two was asked for.
+
+    Takes ``resolve``'s locks, on the address and then on the customer's row (FOR NO KEY UPDATE), and the
+    identifier's row lock.
 
     Raises:
         IdentifierNotFound: there is no such identifier.
         InvalidValue: the actor or the reason is ill-formed.
     """
     actor, reason = checked_actor(actor), checked_optional_text("reason", reason, max_length=10_000)
-    found = session.get(
-        CustomerIdentifier, checked_uuid("identifier_id", identifier_id), populate_existing=True
-    )
-    if found is not None:
-        _lock_customer(session, found.customer_id)
-    identifier = _locked_identifier(session, identifier_id)
+    identifier = _locked_identifier(session, identifier_id, with_customer=True)
     value = identifier.identifier_value
     profile = update(Customer).where(Customer.id == identifier.customer_id)
     if identifier.identifier_type is IdentifierType.EMAIL:
@@ -207,17 +219,31 @@ def detach_identifier(
     else:
         digits = func.regexp_replace(Customer.phone, "[^0-9]", "", "g")
         session.execute(profile.where(digits == value.removeprefix("+")).values(phone=None))
-    _record(session, IdentityEventType.DETACHED, identifier, actor, reason)
-    session.execute(delete(CustomerIdentifier).where(CustomerIdentifier.id == identifier.id))
+    row = CustomerIdentifier
+    types = NUMBER_TYPES if identifier.identifier_type in NUMBER_TYPES else (identifier.identifier_type,)
+    own = row.customer_id == identifier.customer_id, row.identifier_value == value
+    for same in session.scalars(select(row).where(*own, row.identifier_type.in_(types))).all():
+        _record(session, IdentityEventType.DETACHED, same, actor, reason)
+    session.execute(delete(row).where(*own, row.identifier_type.in_(types)))
 
 
-def _locked_identifier(session: Session, identifier_id: UUID) -> CustomerIdentifier:
+def _locked_identifier(
+    session: Session, identifier_id: UUID, *, with_customer: bool = False
+) -> CustomerIdentifier:
+    """The identifier under its locks, in the order in which ``resolve`` takes them."""
+    wanted = CustomerIdentifier.id == checked_uuid("identifier_id", identifier_id)
+    row = CustomerIdentifier
     session.flush()
+    found = session.execute(
+        select(row.identifier_type, row.identifier_value, row.customer_id).where(wanted)
+    ).one_or_none()
+    if found is None:
+        raise IdentifierNotFound(identifier_id)
+    session.execute(_LOCK, {"names": [identity_key(found.identifier_type, found.identifier_value)]})
+    if with_customer:
+        _lock_customer(session, found.customer_id)
     identifier = session.scalars(
-        select(CustomerIdentifier)
-        .where(CustomerIdentifier.id == checked_uuid("identifier_id", identifier_id))
-        .with_for_update(),
-        execution_options={"populate_existing": True},
+        select(row).where(wanted).with_for_update(), execution_options={"populate_existing": True}
     ).one_or_none()
     if identifier is None:
         raise IdentifierNotFound(identifier_id)
@@ -243,11 +269,12 @@ def canonical(
     Raises:
         InvalidValue: no identifier, too many of them, or an ill-formed one.
     """
-    if not 1 <= len(identifiers) <= MAX_IDENTIFIERS:
-        raise InvalidValue("identifiers", f"must be 1 to {MAX_IDENTIFIERS}")
+    if not isinstance(identifiers, Sequence) or not 1 <= len(identifiers) <= MAX_IDENTIFIERS:
+        raise InvalidValue("identifiers", f"must be a list of 1 to {MAX_IDENTIFIERS}")
     known: dict[str, Identifier] = {}
     ignored = []
     for given in identifiers:
+        checked_kind("identifier", given, Identifier)
         value = normalize_identifier(given.type, given.value, default_region=default_region)
         verified = given.verified and _is_as_delivered(given, value)
         identifier = given.model_copy(update={"value": value, "verified": verified})
@@ -275,6 +302,7 @@ def _is_as_delivered(given: Identifier, value: str) -> bool:
 def _clean(profile: CustomerProfile | None) -> CustomerProfile:
     if profile is None:
         return CustomerProfile()
+    checked_kind("profile", profile, CustomerProfile)
     return CustomerProfile(name=normalize_name(profile.name), company=normalize_name(profile.company))
 
 

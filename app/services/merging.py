@@ -49,11 +49,13 @@ def plan_merge(session: Session, survivor_id: UUID, absorbed_id: UUID) -> MergeP
 
     Raises:
         SelfMerge: both are one customer.
-        CustomerNotFound: one of them does not exist, or was absorbed.
+        CustomerNotFound: one of them never existed.
+        AlreadyAbsorbed: one of them lives on as another customer.
     """
-    survivor_id, absorbed_id = _checked_pair(survivor_id, absorbed_id)
-    survivor, absorbed = _states(session, survivor_id, absorbed_id)
-    return _plan(survivor, absorbed)
+    pair = _checked_pair(survivor_id, absorbed_id)
+    while len(states := _states(session, *pair)) < 2:
+        _refuse_absorbed(session, *pair)
+    return _plan(*states)
 
 
 def merge(
@@ -207,13 +209,14 @@ def unmerge(session: Session, merge_id: UUID, *, actor: str, reason: str) -> Unm
 
 
 def _later_merges(session: Session, survivor_id: UUID, living_id: UUID) -> list[CustomerMerge]:
-    """The merges, locked, by which the survivor lives on as another customer, the first one first."""
+    """The merges by which the survivor lives on as another customer, the first one first.
+
+    The living customer's lock keeps them: to undo one of them, it is needed too.
+    """
     later: list[CustomerMerge] = []
     while survivor_id != living_id:
-        absorbing = (
-            select(CustomerMerge)
-            .where(CustomerMerge.absorbed_id == survivor_id, CustomerMerge.undone_at.is_(None))
-            .with_for_update()
+        absorbing = select(CustomerMerge).where(
+            CustomerMerge.absorbed_id == survivor_id, CustomerMerge.undone_at.is_(None)
         )
         later.append(session.scalars(absorbing, execution_options={"populate_existing": True}).one())
         survivor_id = later[-1].survivor_id
@@ -240,13 +243,10 @@ def _checked_pair(survivor_id: UUID, absorbed_id: UUID) -> tuple[UUID, UUID]:
     return pair
 
 
-def _states(session: Session, survivor_id: UUID, absorbed_id: UUID) -> tuple[RowMapping, RowMapping]:
+def _states(session: Session, survivor_id: UUID, absorbed_id: UUID) -> list[RowMapping]:
+    """What there is of the survivor and of the absorbed customer, in this order."""
     rows = session.execute(_STATE, {"survivor_id": survivor_id, "absorbed_id": absorbed_id}).mappings()
-    states = {row["id"]: row for row in rows}
-    for id_ in (survivor_id, absorbed_id):
-        if id_ not in states:
-            raise CustomerNotFound(id_)
-    return states[survivor_id], states[absorbed_id]
+    return sorted(rows, key=lambda row: row["id"] != survivor_id)
 
 
 def _plan(survivor: RowMapping, absorbed: RowMapping) -> MergePlan:
@@ -284,8 +284,12 @@ def _merged_before(session: Session, survivor_id: UUID, absorbed_id: UUID) -> Cu
         )
     ).one_or_none()
     if first is None:
-        for id_ in (survivor_id, absorbed_id):
-            current_id = current_customer_id(session, id_)
-            if current_id != id_:
-                raise AlreadyAbsorbed(id_, current_id)
+        _refuse_absorbed(session, survivor_id, absorbed_id)
     return first
+
+
+def _refuse_absorbed(session: Session, *customer_ids: UUID) -> None:
+    for id_ in customer_ids:
+        current_id = current_customer_id(session, id_)
+        if current_id != id_:
+            raise AlreadyAbsorbed(id_, current_id)

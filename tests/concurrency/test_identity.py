@@ -9,9 +9,11 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database import transaction
+from app.errors import IdentifierTaken
 from app.models import Channel, Customer, CustomerIdentifier
 from app.schemas import Identifier, Resolution
 from app.services import identity
+from app.testing import CustomerFactory, CustomerIdentifierFactory, bound_to
 
 
 def keys(person: int) -> list[Identifier]:
@@ -118,3 +120,109 @@ def test_known_senders_take_no_lock(sessions):
         resolve(other, keys(1))
         held = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
         assert (one.scalar(held), other.scalar(held)) == (0, 0)
+
+
+NUMBER = Identifier(type="whatsapp", value="+4915112345678", verified=True)
+
+
+def a_claim(sessions: sessionmaker[Session]) -> tuple[UUID, UUID]:
+    """A customer with a proof, who only claims the number: the customer's id and the claim's."""
+    with sessions.begin() as session, bound_to(session):
+        ana = CustomerFactory(with_email=True)
+        claim = CustomerIdentifierFactory(
+            customer=ana, channel=Channel.WHATSAPP, identifier_value=NUMBER.value
+        )
+        return ana.id, claim.id
+
+
+def proves_it(sessions: sessionmaker[Session]) -> Resolution:
+    return transaction(sessions, identity.resolve, [NUMBER], channel=Channel.WHATSAPP, retries=0)
+
+
+def test_a_proof_that_waits_for_another_one_takes_nothing_away(sessions, until_it_waits):
+    ana, claim = a_claim(sessions)
+    with sessions() as backend:
+        identity.verify_identifier(backend, claim, actor="human:7")
+        second = until_it_waits(lambda: proves_it(sessions))
+        backend.commit()
+        assert (second.result(30).customer_id, second.result(30).assurance) == (ana, "verified")
+
+
+def test_a_proof_that_waits_for_a_detaching_makes_a_customer_with_the_address(sessions, until_it_waits):
+    ana, claim = a_claim(sessions)
+    with sessions() as backend:
+        identity.detach_identifier(backend, claim, actor="human:7")
+        second = until_it_waits(lambda: proves_it(sessions))
+        backend.commit()
+        owner = second.result(30).customer_id
+        held = select(CustomerIdentifier.customer_id, CustomerIdentifier.verified)
+        of_number = held.where(CustomerIdentifier.identifier_value == NUMBER.value)
+        assert owner != ana
+        assert backend.execute(of_number).one() == (owner, True)
+
+
+def test_an_identifier_that_is_attached_again_is_told_as_it_is_now(sessions):
+    ana, claim = a_claim(sessions)
+    with sessions() as session:
+        loaded = session.get_one(CustomerIdentifier, claim)
+        transaction(sessions, identity.verify_identifier, claim, actor="human:7")
+        again = identity.attach_identifier(
+            session,
+            ana,
+            Identifier(type="whatsapp", value=NUMBER.value),
+            channel=Channel.WHATSAPP,
+            actor="human:7",
+        )
+        assert again is loaded
+        assert again.verified
+
+
+@pytest.mark.parametrize("attached_first", [False, True])
+def test_a_number_attached_as_a_phone_and_met_as_a_whatsapp_id_has_one_holder(
+    sessions, until_it_waits, attached_first
+):
+    with sessions.begin() as session, bound_to(session):
+        ana = CustomerFactory().id
+    number = Identifier(type="phone", value=NUMBER.value, verified=True)
+
+    def attach(session: Session) -> UUID:
+        call = {"channel": Channel.WEB_FORM, "actor": "human:7"}
+        return identity.attach_identifier(session, ana, number, **call).customer_id
+
+    def meet(session: Session) -> UUID:
+        return identity.resolve(session, [NUMBER], channel=Channel.WHATSAPP).customer_id
+
+    one, other = (attach, meet) if attached_first else (meet, attach)
+    with sessions() as first:
+        holder = one(first)
+        second = until_it_waits(lambda: transaction(sessions, other, retries=0))
+        first.commit()
+        if attached_first:
+            assert second.result(30) == holder == ana
+        else:
+            with pytest.raises(IdentifierTaken):
+                second.result(30)
+
+
+@pytest.mark.parametrize("same", [False, True], ids=["somebody else's", "its own"])
+def test_an_address_that_plain_sql_stores_meanwhile_is_no_error_of_the_database(
+    sessions, until_it_waits, same
+):
+    with sessions.begin() as session, bound_to(session):
+        ana, other = CustomerFactory().id, CustomerFactory().id
+    insert = text("""
+        INSERT INTO customer_identifiers (customer_id, identifier_type, identifier_value, channel)
+        VALUES (:id, 'whatsapp', :number, 'whatsapp')
+    """)
+    with sessions() as raw:
+        raw.execute(insert, {"id": ana if same else other, "number": NUMBER.value})
+        call = {"channel": Channel.WHATSAPP, "actor": "human:7", "retries": 0}
+        attached = until_it_waits(
+            lambda: transaction(sessions, identity.attach_identifier, ana, NUMBER, **call)
+        )
+        raw.commit()
+        if same:
+            assert (attached.result(30).customer_id, attached.result(30).verified) == (ana, True)
+        else:
+            with pytest.raises(IdentifierTaken):
+                attached.result(30)

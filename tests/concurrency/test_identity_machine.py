@@ -325,7 +325,7 @@ class Identities(RuleBasedStateMachine):
         assert messages == model.messages
 
 
-@pytest.mark.parametrize("examples", [25, pytest.param(300, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("examples", [25, pytest.param(200, marks=pytest.mark.soak)])
 def test_the_services_and_the_model_never_disagree(session, examples):
     machine = type("Machine", (Identities,), {"session": session})
     run_state_machine_as_test(

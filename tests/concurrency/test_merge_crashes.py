@@ -125,20 +125,18 @@ def kill(server: embedded.Server) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("points", [3, pytest.param(30, marks=pytest.mark.soak)])
-def test_a_server_that_is_killed_during_merges_keeps_all_of_each_or_nothing(own_server, points):
-    engine = make_engine(own_server.url)
-    sessions = make_session_factory(engine)
-    pair, chance = a_pair(sessions, 300), random.Random()
-    merge_id = None
-    outcomes = []
+def strike_at_random(
+    sessions: sessionmaker[Session], points: int, strike: Callable[[], Any], mend: Callable[[], Any]
+) -> None:
+    """Merge and undo it, struck ``points`` times: between two statements, or at any time inside of one."""
+    engine, chance = sessions.kw["bind"], random.Random()
+    pair, merge_id = a_pair(sessions, 300), None
     for point in range(points):
         before = everything(sessions)
-        # Between two statements, or at any time inside of one.
         position = chance.randint(1, 20) if point % 2 else 0
-        timer = Timer(chance.uniform(0, 0.15), kill, [own_server])
+        timer = Timer(chance.uniform(0, 0.15), strike)
         finished = None
-        with struck_before(engine, position, lambda _: kill(own_server)) as struck:
+        with struck_before(engine, position, lambda _: strike()) as struck:
             if not position:
                 timer.start()
             try:
@@ -148,23 +146,42 @@ def test_a_server_that_is_killed_during_merges_keeps_all_of_each_or_nothing(own_
             if not position:
                 timer.join()
             elif not struck:
-                kill(own_server)
+                strike()
         engine.dispose()
-        embedded.start(own_server.directory.parent, durable=True)
+        mend()
 
         after = everything(sessions)
         # What was said to be done is done; what was not said is done or not, and never by half.
-        outcomes.append((finished is not None, after != before))
         assert after != before or finished is None
         if after != before:
             merge_id = check_complete(sessions, pair, merge_id)
-    assert len(outcomes) == points
     # Asked again, as a caller does who does not know, it happens once.
     if merge_id is None:
         merge_id = merge(sessions, pair)
     assert merge(sessions, pair) == merge_id
     assert check_complete(sessions, pair, None) == merge_id
+
+
+@pytest.mark.parametrize("points", [3, pytest.param(30, marks=pytest.mark.soak)])
+def test_a_server_that_is_killed_during_merges_keeps_all_of_each_or_nothing(own_server, points):
+    engine = make_engine(own_server.url)
+    strike_at_random(
+        make_session_factory(engine),
+        points,
+        strike=lambda: kill(own_server),
+        mend=lambda: embedded.start(own_server.directory.parent, durable=True),
+    )
     engine.dispose()
+
+
+@pytest.mark.parametrize("points", [6, pytest.param(30, marks=pytest.mark.soak)])
+def test_a_connection_that_is_ended_during_merges_keeps_all_of_each_or_nothing(crm_clone, sessions, points):
+    with crm_clone.connect().execution_options(isolation_level="AUTOCOMMIT") as killer:
+        others = text("""
+            SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()
+        """)
+        strike_at_random(sessions, points, strike=lambda: killer.execute(others).all(), mend=lambda: None)
 
 
 def check_complete(

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from app.database import transaction
 from app.errors import AlreadyAbsorbed
-from app.models import Channel, Customer, CustomerIdentifier, Message
+from app.models import Channel, Customer, CustomerIdentifier, IdentityEvent, Message
 from app.schemas import CustomerProfile, Identifier, InboundMessage, OutboundMessage
-from app.services import conversations, identity, merging
+from app.services import conversations, duplicates, identity, merging
 from app.testing import (
     ConversationFactory,
     CustomerFactory,
@@ -188,20 +188,24 @@ def test_a_merge_against_messages_of_both(sessions, run, at_once):
             assert {w.conversation_id for w in written} == {f.conversation_id for f in first}
 
 
-@pytest.mark.parametrize("service", ["reply", "attach", "verify", "detach"])
+@pytest.mark.parametrize("service", ["reply", "attach", "attach again", "verify", "detach"])
 def test_a_service_that_waits_for_a_merge_works_on_the_survivor(
     sessions, people, run, until_it_waits, service
 ):
     ana, other = people(2)
     conversation = run(conversation_of, other)
     with sessions() as session:
-        own = session.scalar(select(CustomerIdentifier.id).where(CustomerIdentifier.customer_id == other))
+        row = session.scalars(select(CustomerIdentifier).where(CustomerIdentifier.customer_id == other)).one()
+        own, known = row.id, Identifier(type="email", value=row.identifier_value)
         session.rollback()
         added = Identifier(type="email", value=f"{uuid4()}@example.com")
         work = {
             "reply": lambda: run(conversations.reply, conversation, OutboundMessage(content="Hi")),
             "attach": lambda: run(
                 identity.attach_identifier, other, added, channel=Channel.EMAIL, actor="human:7"
+            ),
+            "attach again": lambda: run(
+                identity.attach_identifier, other, known, channel=Channel.EMAIL, actor="human:7"
             ),
             "verify": lambda: run(identity.verify_identifier, own, actor="human:7"),
             "detach": lambda: run(identity.detach_identifier, own, actor="human:7"),
@@ -299,3 +303,30 @@ def test_a_merge_repeated_while_it_is_being_undone_happens_again(sessions, peopl
         undoer.commit()
     assert again.result(PATIENCE) != done
     assert run(rows_of, ana) == [2, 2, 2, 2]
+
+
+def test_a_pair_that_is_rejected_in_both_orders_at_once_is_rejected_once(sessions, people, run, at_once):
+    for _ in range(20):
+        pair = people(2)
+        works = [lambda p=p: run(duplicates.reject_duplicate, *p, **WHY) for p in (pair, pair[::-1]) * 2]
+        at_once(works)
+        with sessions() as session:
+            told = select(IdentityEvent.event).where(IdentityEvent.customer_id.in_(pair))
+            assert list(session.scalars(told)) == ["not_duplicate"]
+
+
+def test_a_rejection_against_the_merge_of_one_of_the_two_is_about_who_is_left(sessions, people, run, at_once):
+    for _ in range(10):
+        ana, other, last = people(3)
+
+        def reject(one: UUID) -> None:
+            run(duplicates.reject_duplicate, one, other, **WHY)  # noqa: B023
+
+        at_once([lambda: run(merge, last, ana), lambda: reject(ana)])  # noqa: B023
+        # Known by now, so that saying it again adds nothing.
+        reject(last)
+        with sessions() as session:
+            told = select(IdentityEvent.id).where(
+                IdentityEvent.event == "not_duplicate", IdentityEvent.other_customer_id == other
+            )
+            assert len(session.scalars(told).all()) == 1

@@ -113,6 +113,21 @@ def test_what_a_backend_proves_attaches_and_detaches_names_its_actor_and_reason(
     assert events(session)[-1].reason == "recycled number"
 
 
+@pytest.mark.parametrize("asked", ["phone", "whatsapp"])
+def test_a_detached_number_is_gone_as_a_phone_and_as_a_whatsapp_id(session, asked):
+    ana = CustomerFactory(phone=NUMBER)
+    rows = {
+        type_: CustomerIdentifierFactory(customer=ana, identifier_type=type_, identifier_value=NUMBER).id
+        for type_ in ("phone", "whatsapp")
+    }
+    kept = CustomerIdentifierFactory(customer=ana).id
+    identity.detach_identifier(session, rows[asked], actor="human:7", reason="recycled number")
+    assert session.scalars(select(CustomerIdentifier.id)).all() == [kept]
+    assert [(e.event, e.reason) for e in events(session)] == [("detached", "recycled number")] * 2
+    assert {e.identifier_id for e in events(session)} == set(rows.values())
+    assert resolve(session, whatsapp()) != ana.id
+
+
 def test_what_changes_nothing_leaves_no_event(session):
     ana = CustomerFactory()
     given = identity.attach_identifier(

@@ -214,11 +214,18 @@ def test_who_was_absorbed_is_named_with_whom_it_lives_on_as(session):
     merge(session, ana, other)
     merge(session, last, ana)
     for survivor, absorbed in [(ids[2], ids[1]), (ids[1], ids[2]), (ids[1], ids[0]), (ids[3], ids[1])]:
-        with pytest.raises(AlreadyAbsorbed) as caught:
-            merging.merge(session, survivor, absorbed, **WHY)
-        assert caught.value.current_id == ids[3]
-    with pytest.raises(CustomerNotFound):
-        merging.plan_merge(session, ids[2], ids[1])
+        for call in (merging.plan_merge, lambda *a: merging.merge(*a, **WHY)):
+            with pytest.raises(AlreadyAbsorbed) as caught:
+                call(session, survivor, absorbed)
+            assert caught.value.current_id == ids[3]
+
+
+@pytest.mark.parametrize("unknown", [0, 1])
+def test_a_plan_needs_two_customers(session, unknown):
+    pair = [CustomerFactory().id, CustomerFactory().id]
+    pair[unknown] = uuid4()
+    with pytest.raises(CustomerNotFound, match=str(pair[unknown])):
+        merging.plan_merge(session, *pair)
 
 
 BAD_CALLS: dict[str, tuple[dict[str, Any], type[CRMError]]] = {
