@@ -18,7 +18,8 @@ depends_on = None
 FUNCTIONS = [
     """
 -- The WHERE clause of a search, from {"column": value}: codes and ids take one value or a list, times are
--- "created_at_from" (inclusive) and "created_at_before" (exclusive). Values are quoted, names are listed.
+-- "created_at_from" (inclusive) and "created_at_before" (exclusive), and "not_id" leaves rows out. Values are
+-- quoted, names are listed.
 CREATE OR REPLACE FUNCTION search_conditions(object_type text, filters jsonb)
 RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -77,6 +78,7 @@ $$
 -- that have it), more where it is repeated or in the title, less in a long text. The index of the words finds
 -- the candidates by weight alone; only the best of them are read. A word that more than 5,000 objects have is
 -- left out where there is a rarer one, but objects that have all words are always among the candidates.
+-- "conditions" is SQL, as search_conditions makes it, and nothing that came from outside.
 CREATE OR REPLACE FUNCTION search_words(
     object_type text,
     words text[],

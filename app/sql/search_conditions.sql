@@ -1,5 +1,6 @@
 -- The WHERE clause of a search, from {"column": value}: codes and ids take one value or a list, times are
--- "created_at_from" (inclusive) and "created_at_before" (exclusive). Values are quoted, names are listed.
+-- "created_at_from" (inclusive) and "created_at_before" (exclusive), and "not_id" leaves rows out. Values are
+-- quoted, names are listed.
 CREATE OR REPLACE FUNCTION search_conditions(object_type text, filters jsonb)
 RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE

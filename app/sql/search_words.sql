@@ -2,6 +2,7 @@
 -- that have it), more where it is repeated or in the title, less in a long text. The index of the words finds
 -- the candidates by weight alone; only the best of them are read. A word that more than 5,000 objects have is
 -- left out where there is a rarer one, but objects that have all words are always among the candidates.
+-- "conditions" is SQL, as search_conditions makes it, and nothing that came from outside.
 CREATE OR REPLACE FUNCTION search_words(
     object_type text,
     words text[],
