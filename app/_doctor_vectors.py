@@ -117,8 +117,10 @@ def unused_hnsw(patient: Patient) -> Iterator[str]:
             )
             if vector is None:
                 continue
-            some = f"SELECT count(*) FROM (SELECT FROM {table} WHERE {one.used} LIMIT {_LARGE}) AS some"
-            if session.scalar(text(some)) < _LARGE:
+            counted = (
+                f"SELECT count(*) FROM (SELECT FROM {table} WHERE {one.used} LIMIT {_LARGE}) AS searched"
+            )
+            if session.scalar(text(counted)) < _LARGE:
                 # With a few rows the plan is free to do without it; it must only be able to use it.
                 for way in ("enable_seqscan", "enable_bitmapscan", "enable_sort"):
                     session.execute(text(f"SET LOCAL {way} = off"))

@@ -61,6 +61,14 @@ def test_every_table_and_sequence_of_the_database_has_a_line(desk):
     assert {name for (name,) in desk.run(f"{own} = 'S' AND oid NOT IN {of_columns}")} == set(roles.SEQUENCES)
 
 
+def test_every_function_of_the_database_is_one_that_the_owner_gets(desk):
+    functions = desk.run("""
+        SELECT DISTINCT proname FROM pg_proc AS p WHERE pronamespace = 'public'::regnamespace
+            AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
+    """)
+    assert {name for (name,) in functions} == roles.own_functions()
+
+
 @pytest.mark.parametrize(("table", "role"), CELLS)
 def test_the_catalogue_has_the_rights_of_the_line_and_no_other(desk, table, role):
     line = listed(table, role)
@@ -255,7 +263,17 @@ def test_what_was_changed_since_is_named_and_repaired(desk, damage, named):
 
 
 def test_the_prefix_must_be_a_plain_name(desk):
-    for prefix in ("", "Crm", "crm-", "crm app", "crm'; DROP ROLE postgres; --", "c" * 51):
+    for prefix in (
+        "",
+        "Crm",
+        "crm-",
+        "crm app",
+        "crm\n",
+        "crm'; DROP ROLE postgres; --",
+        "c" * 51,
+        "pg",
+        "pg_a",
+    ):
         with pytest.raises(InvalidValue, match=r"^prefix: "):
             roles.script(prefix)
 
