@@ -92,6 +92,23 @@ def test_a_failed_step_leaves_the_steps_before_it_and_nothing_half_done(server, 
 
 
 @ON_16
+@pytest.mark.parametrize(("schema", "named"), [("mine", "mine"), ("nowhere", "that does not exist")])
+def test_a_search_path_that_begins_elsewhere_is_refused_and_nothing_is_made(server, alembic, schema, named):
+    """The functions look into the schema public; half-way up the tables would be found to be elsewhere."""
+    url = server.empty()
+    server.ask(url, "CREATE SCHEMA mine")
+    server.ask(url, f"ALTER DATABASE {make_url(url).database} SET search_path = {schema}")
+    for arguments in (["upgrade", "head"], ["stamp", "head"], ["current"]):
+        done = alembic(*arguments, url=url)
+        assert done.returncode == 1
+        assert last_line(done) == (
+            f"crm: this connection works in the schema {named}, and the tables belong into public: "
+            "see the search_path of the user and of the database"
+        )
+    assert server.one(url, "SELECT count(*) FROM pg_class WHERE relname = 'alembic_version'") == 0
+
+
+@ON_16
 def test_the_database_is_named_once_and_without_its_password(server, alembic):
     url = make_url(server.empty()).set(password="secret")
     done = alembic("upgrade", "0001", url=url.render_as_string(hide_password=False))
