@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from importlib.resources import files
+from itertools import takewhile
 
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
@@ -40,11 +41,22 @@ def wrong_revision(patient: Patient) -> Iterator[str]:
 
 def guards(patient: Patient) -> list[str]:
     """What differs in triggers and functions: they keep the rules."""
-    return [line for line in patient.differences if _GUARD.match(line)]
+    return [_short(line) for line in patient.differences if _GUARD.match(line)]
 
 
 def other_differences(patient: Patient) -> list[str]:
-    return [line for line in patient.differences if not _GUARD.match(line)]
+    return [_short(line) for line in patient.differences if not _GUARD.match(line)]
+
+
+def _short(line: str) -> str:
+    """Of what an object is and what it should be, only the part where the two differ."""
+    named, is_, both = line.partition(" is ")
+    found, expected_, wanted = both.partition("; expected: ")
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(found, wanted, strict=False)))
+    common = found.rfind(" ", 0, same) + 1
+    if not expected_ or not common:
+        return line
+    return f"{named}{is_}... {found[common:]}{expected_}... {wanted[common:]}"
 
 
 def repair_guards(patient: Patient) -> None:

@@ -10,7 +10,7 @@ _SCRIPT = """\
 -- Whatever is right already is left alone, so that who may not create roles can repair rights.
 -- Passwords are yours to give: ALTER ROLE {prefix}_app PASSWORD ..., or \\password in psql.
 SET LOCAL lock_timeout = '5s';
-SELECT pg_advisory_xact_lock(hashtextextended('crm/roles', 0));
+DO $crm$ BEGIN PERFORM pg_advisory_xact_lock(hashtextextended('crm/roles', 0)); END $crm$;
 
 DO $crm$
 DECLARE

@@ -280,7 +280,7 @@ def _not_done(check: Check, error: CRMError | SQLAlchemyError) -> Finding:
         severity=Severity.WARNING,
         what=f"the check could not be done: {_reason(error)}",
         count=1,
-        mend="run it as a user with the rights of the auditor, or with --fix of the owner",
+        mend="look with the rights of the auditor, mend with those of the owner; the server's log says more",
     )
 
 
@@ -294,7 +294,7 @@ def _reason(error: CRMError | SQLAlchemyError) -> str:
 
 _REASONS = {
     "25006": "the server is a standby, or set to read only",
-    "42501": "this database user may not",
+    "42501": "this database user has not the rights",
     "55P03": "others hold a lock on it; stop them, or come again",
     "57014": "it took longer than the user's statement_timeout",
 }

@@ -303,7 +303,7 @@ def test_mending_without_the_rights_is_a_finding_and_no_crash(desk):
     assert [examined.outcome for examined in report.checks[1:]] == ["failed"]
     (finding,) = report.findings
     assert (finding.count, report.exit_code) == (1, 4)
-    assert finding.mend.endswith("(not mended now: this database user may not)")
+    assert finding.mend.endswith("(not mended now: this database user has not the rights)")
 
     assert examine(desk.login("migrator"), role_prefix=desk.prefix, only=["guards"], fix=True).exit_code == 0
 
