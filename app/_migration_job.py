@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import sys
 import time
@@ -300,7 +301,8 @@ def _after(statements: Iterable[str], run: Any, context: Any) -> Any:
 
 
 def _milliseconds(seconds: float) -> str:
-    return f"{round(seconds * 1000)}ms"
+    # Rounded up: 0 would be without limit.
+    return f"{math.ceil(seconds * 1000)}ms"
 
 
 @contextmanager

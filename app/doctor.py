@@ -7,6 +7,7 @@ only read; what can be mended without a decision is mended when that is asked fo
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -143,7 +144,7 @@ class Patient:
         isolation = "AUTOCOMMIT" if alone else "READ COMMITTED"
         with self.engine.connect().execution_options(isolation_level=isolation) as connection:
             if not alone:
-                timeout = round(self.settings.migration_lock_timeout * 1000)
+                timeout = math.ceil(self.settings.migration_lock_timeout * 1000)
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = {timeout}")
             connection.exec_driver_sql(statement.replace("%", "%%"))
             connection.commit()

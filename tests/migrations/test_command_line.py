@@ -66,7 +66,15 @@ def test_a_database_that_is_ahead_of_this_checkout_is_one_clear_line(server, ale
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("CRM_VERSION_TABLE", "Robert'); DROP"), ("CRM_MIGRATION_WAIT", "soon")]
+    ("variable", "value"),
+    [
+        ("CRM_VERSION_TABLE", "Robert'); DROP"),
+        ("CRM_MIGRATION_WAIT", "soon"),
+        ("CRM_MIGRATION_WAIT", "inf"),
+        ("CRM_MIGRATION_LOCK_TIMEOUT", "nan"),
+        ("CRM_MIGRATION_LOCK_TIMEOUT", "0.0001"),
+        ("CRM_MIGRATION_STATEMENT_TIMEOUT", "1e12"),
+    ],
 )
 def test_a_setting_that_cannot_be_read_is_named(alembic, variable, value):
     done = alembic("upgrade", "head", url=NOBODY_LISTENS, **{variable: value})

@@ -120,6 +120,10 @@ def test_a_statement_ends_after_its_time(crm_database_url):
     engine.dispose()
 
 
+def test_a_time_below_a_millisecond_is_not_taken_for_none(crm_database_url):
+    assert settings(make_engine(crm_database_url, statement_timeout=0.0001), "statement_timeout") == ["1ms"]
+
+
 def test_settings_of_the_caller_stand_beside_ours(crm_database_url):
     options = {"options": "-c lock_timeout=7s", "application_name": "desk"}
     engine = make_engine(crm_database_url, statement_timeout=3, connect_args=options)
