@@ -264,10 +264,11 @@ def _mended(patient: Patient, check: Check) -> Faults:
         patient.forget()
         if check.needs_schema and not patient.is_at_head():
             raise MigrationError("somebody has migrated the database meanwhile")
-        if patient.faults(check.find).count:
+        if count := patient.faults(check.find).count:
             check.fix(patient)
             patient.forget()
-            patient.run(f"DO $$ BEGIN RAISE LOG 'crm doctor mended: {check.name}'; END $$")
+            said = f"crm doctor mended {check.name} ({count}) as %"
+            patient.run(f"DO $$ BEGIN RAISE LOG '{said}', session_user; END $$")
         left = patient.faults(check.find)
     LOGGER.info(
         "mended: %s, %d left", check.name, left.count, extra={"check": check.name, "left": left.count}

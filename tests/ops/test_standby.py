@@ -66,8 +66,12 @@ def pair(tmp_path_factory) -> Iterator[tuple[Engine, Engine]]:
 def following(pair) -> Engine:
     """The standby, with all that the primary has by now."""
     primary, standby = pair
+    with primary.begin() as connection:
+        # A test server writes its log late; with this commit it writes all that came before.
+        connection.execute(text("SET LOCAL synchronous_commit = on"))
+        connection.execute(text("SELECT pg_logical_emit_message(true, 'crm', '')"))
     with primary.connect() as connection:
-        reached = connection.scalar(text("SELECT pg_current_wal_lsn()"))
+        reached = connection.scalar(text("SELECT pg_current_wal_flush_lsn()"))
     for _ in range(200):
         with standby.connect() as connection:
             behind = text("SELECT pg_last_wal_replay_lsn() < CAST(:reached AS pg_lsn)")
@@ -99,6 +103,8 @@ def test_the_doctor_finds_a_fault_there_and_says_why_it_cannot_mend_it(pair, fol
         assert finding.mend.endswith("(not mended now: the server is a standby, or set to read only)")
     finally:
         assert examine(primary, only=["guards"], fix=True).exit_code == 0
+    log = Path(primary.url.query["host"]).resolve().parent / "log"
+    assert "LOG:  crm doctor mended guards (1) as postgres\n" in log.read_text()
 
 
 def test_what_only_looks_works_there(following):
