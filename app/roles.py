@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from ._roles_script import render
-from ._roles_state import EXISTING, RIGHTS, WRONG
+from ._roles_state import EXISTING, POWERS, RIGHTS, WRONG
 from .errors import CRMError, InvalidValue
 
 TABLES: dict[str, dict[str, str]] = {
@@ -156,6 +156,7 @@ def differences(
         "others": [names[role] for role in ROLES],
         "relations": list(lines),
         "functions": list(own_functions()),
+        "powers": POWERS,
     }
     found = list(connection.scalars(WRONG, values))
     actual = {Right(*row) for row in connection.execute(RIGHTS, values)}
