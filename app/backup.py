@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from secrets import token_hex
 
 import psycopg
 from psycopg import sql
@@ -62,13 +61,16 @@ def back_up(connection: Connection, folder: Path, *, settings: Settings) -> Back
 
     For the proof it is restored into a scratch database on the same server, and every object and the number
     of rows of every table are compared with the snapshot that was dumped. Where the user may not create
-    databases or extensions, its contents are listed instead. Only the file's owner can read it.
+    databases or extensions, its contents are listed instead. Only the file's owner can read it, and it gets
+    its name when it is proved. One at a time for each database, which the migration lock sees to: what is
+    there of an earlier one was left by a job that was killed.
 
     Raises:
         BackupError: pg_dump is missing, older than the server, or failed, or the file does not restore.
     """
     programs = _Programs.of(connection, settings)
-    path = folder / f"{_file_name(connection, settings)}.dump"
+    final = folder / f"{_file_name(connection, settings)}.dump"
+    path = final.with_suffix(".unproved")
     with _complete_or_gone(path):
         connection.rollback()
         with connection.begin():
@@ -83,7 +85,8 @@ def back_up(connection: Connection, folder: Path, *, settings: Settings) -> Back
         if listed < sum(rows is not None for rows in contents.values()):
             raise BackupError("the backup does not hold every table")
         restored = _restores(connection, programs, path, contents)
-    return Backup(path, restored)
+        path.rename(final)
+    return Backup(final, restored)
 
 
 def restore(engine: Engine, file: Path, *, settings: Settings, replace: bool = False) -> str | None:
@@ -251,13 +254,15 @@ def _restores(
     Raises:
         BackupError: it does not restore, or what is restored is not what was dumped.
     """
-    scratch = f"crm_proof_{token_hex(6)}"
+    own = text("SELECT oid FROM pg_database WHERE datname = current_database()")
+    scratch = f"crm_proof_{connection.scalar(own)}"
     create = f"CREATE DATABASE {scratch} TEMPLATE template0 {_locale(connection)}"
     extensions = list(connection.scalars(text("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'")))
     own_database = connection.scalar(text("SELECT current_database()"))
     connection.rollback()
     with programs.connect(own_database) as admin:
         try:
+            admin.execute(text(f"DROP DATABASE IF EXISTS {scratch} WITH (FORCE)"))
             admin.execute(text(create))
         except DBAPIError as error:
             if _code(error) != "42501":

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -85,6 +89,36 @@ def test_what_belongs_to_the_database_itself_comes_back_when_it_is_replaced(
     restore(engine(url), file, settings=settings, replace=True)
 
     assert (server.one(url, OURS), server.one(url, "SHOW random_page_cost")) == (False, "1.1")
+
+
+def test_a_job_that_is_killed_leaves_nothing_that_looks_like_a_backup_and_nothing_in_the_way(
+    server, settings, tmp_path
+):
+    """Killed before its proof, by a pg_restore of ours; the next one clears up what is on the server."""
+    url, folder, programs = server.at("0004"), tmp_path / "backups", tmp_path / "programs"
+    programs.mkdir()
+    (programs / "pg_dump").symlink_to(server.programs / "pg_dump")
+    fake = programs / "pg_restore"
+    fake.write_text(
+        f'#!/bin/sh\ncase "$*" in *--list*) exec {server.programs}/pg_restore "$@";; esac\nkill -9 $PPID\n'
+    )
+    fake.chmod(0o755)
+    killed = subprocess.run(
+        [sys.executable, "-m", "app", "db", "upgrade", "--backup", folder],
+        env=os.environ | {"DATABASE_URL": url, "CRM_PG_BIN": str(programs)},
+        capture_output=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert migrations.current(url) == "0004"
+    assert [file.suffix for file in folder.iterdir()] == [".unproved"]
+    scratch = "SELECT datname FROM pg_database WHERE datname LIKE 'crm_proof_%'"
+    assert len(server.ask(url, scratch)) == 1
+
+    migrations.upgrade(url, settings=settings, backup_folder=folder)
+
+    assert sorted(file.suffix for file in folder.iterdir()) == [".dump", ".unproved"]
+    assert server.ask(url, scratch) == []
 
 
 def test_tables_of_others_are_counted_whatever_their_names(server, settings, tmp_path):
