@@ -113,7 +113,7 @@ def current(target: Engine | Connection | URL | str, *, settings: Settings | Non
     """The database's revision; None for a database without one.
 
     Raises:
-        MigrationError: the connection works in another schema than public.
+        MigrationError: the connection works in another schema than public, or there are several revisions.
         DatabaseUnavailable: no connection.
     """
     settings = settings or Settings()
@@ -122,8 +122,10 @@ def current(target: Engine | Connection | URL | str, *, settings: Settings | Non
         if not inspect(connection).has_table(settings.version_table):
             return None
         table = connection.dialect.identifier_preparer.quote(settings.version_table)
-        revision: str | None = connection.scalar(text(f"SELECT version_num FROM {table}"))  # noqa: S608
-        return revision
+        revisions = sorted(connection.scalars(text(f"SELECT version_num FROM {table}")))  # noqa: S608
+        if len(revisions) > 1:
+            raise MigrationError(f"{settings.version_table} has several revisions: {', '.join(revisions)}")
+        return revisions[0] if revisions else None
 
 
 def head() -> str:

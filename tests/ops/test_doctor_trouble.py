@@ -172,6 +172,37 @@ def test_a_search_path_that_begins_elsewhere_is_named_and_nothing_is_put_there(e
             look(engine)
 
 
+def test_a_version_table_with_a_second_revision_is_not_taken_for_a_good_one(engine):
+    run(engine, "INSERT INTO alembic_version VALUES ('0003')")
+
+    report = examine(engine)
+
+    assert report.exit_code == 4
+    assert report.findings[0].examples == (
+        f"alembic_version has several revisions: 0003, {migrations.head()}",
+    )
+    with pytest.raises(MigrationError, match="has several revisions"):
+        migrations.check(engine)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DROP TABLE messages CASCADE",
+        "DROP EXTENSION vector CASCADE",
+        "DROP SEQUENCE ticket_number_seq",
+        "ALTER TABLE customers RENAME COLUMN email TO mail",
+        "ALTER TABLE tickets RENAME TO t; CREATE VIEW tickets AS SELECT * FROM t",
+    ],
+)
+def test_whatever_is_missing_the_doctor_reports_and_does_not_fail(engine, damage):
+    run(engine, damage)
+    for fix in (False, True):
+        report = examine(engine, fix=fix)
+        assert report.exit_code == 4
+        assert "catalogue" in {finding.check for finding in report.findings}
+
+
 def test_every_hnsw_index_has_a_search_that_proves_its_use(engine):
     with engine.connect() as connection:
         there = connection.scalars(
