@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from . import roles as service
@@ -68,7 +67,7 @@ def _finding(finding: Finding) -> RenderableType:
         lines.append(Text(f"and {finding.count - len(finding.examples)} more", "dim"))
     if finding.count:
         lines.append(Text(f"-> {finding.mend}"))
-    return Group(title, *(Padding(line, (0, 0, 0, 4), expand=False) for line in lines))
+    return Group(title, *(Text.assemble("    ", line) for line in lines))
 
 
 @db.command()
