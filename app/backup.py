@@ -186,28 +186,31 @@ class _Programs:
             f"{too_old or f'pg_dump {where}'}; install PostgreSQL's client programs, or set CRM_PG_BIN"
         )
 
-    def run(self, program: str, *arguments: str) -> str:
-        """Run a program; the password is not among its arguments, and its messages may hold data."""
-        environment = dict(os.environ) | ({"PGPASSWORD": self.password} if self.password else {})
-        command = [str(self.folder / program), "--no-password", *arguments]
-        done = subprocess.run(  # noqa: S603 - no shell
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
+    def run(self, program: str, *arguments: str) -> None:
+        done = self._done(program, *arguments)
         if done.returncode != 0:
+            # What it said may hold data.
             with tempfile.NamedTemporaryFile(
                 "w", prefix=f"crm-{program}-", suffix=".log", delete=False
             ) as log:
                 log.write(done.stderr)
             raise BackupError(f"{program} failed; what it said is in {log.name}")
-        return done.stdout
 
     def listing(self, file: Path, *options: str) -> str:
         if not file.is_file():
             raise BackupError(f"there is no file {file}")
-        try:
-            return self.run("pg_restore", "--list", *options, str(file))
-        except BackupError:
-            raise BackupError(f"{file} is no backup that pg_restore can read") from None
+        done = self._done("pg_restore", "--list", *options, str(file))
+        if done.returncode != 0:
+            raise BackupError(f"{file} is no backup that pg_restore can read")
+        return done.stdout
+
+    def _done(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a program; the password is not among its arguments."""
+        environment = dict(os.environ) | ({"PGPASSWORD": self.password} if self.password else {})
+        command = [str(self.folder / program), "--no-password", *arguments]
+        return subprocess.run(  # noqa: S603 - no shell
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
 
     def address_of(self, database: str) -> str:
         return make_conninfo(self.address, dbname=database)
