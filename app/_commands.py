@@ -319,6 +319,7 @@ def check() -> None:
     """Compare the database with what the migrations make; exit code 1 and a list if it differs."""
     with _database(at_head=False) as database:
         migrations.check(database.engine, settings=database.settings)
+    typer.echo(f"no difference from revision {migrations.head()}")
 
 
 @db.command("restore")

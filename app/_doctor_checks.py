@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import _doctor_schema as schema
+from . import _doctor_vectors as vectors
 from .doctor import ACTOR, Check, Patient, Severity
 from .health import probe
 from .models import Base
@@ -16,7 +17,6 @@ _VECTOR_VERSION = (
     "(SELECT string_to_array(extversion, '.')::int[] FROM pg_extension WHERE extname = 'vector')"
 )
 _NUMBERED = "SELECT max(substring(ticket_number FROM '^TKT-([0-9]{1,18})$')::bigint) AS highest FROM tickets"
-_MODEL = "metadata #>> '{embedding,model}'"
 # What came between a merge and its undoing stays with the survivor when the conversation goes back.
 _LEFT_BY_UNMERGE = """
     EXISTS (
@@ -159,9 +159,9 @@ CHECKS = [
     Check(
         "hnsw",
         Severity.WARNING,
-        "the search for articles does not use its HNSW index",
-        "crm db check; ANALYZE knowledge_base; REINDEX INDEX CONCURRENTLY idx_knowledge_base_embedding",
-        schema.unused_hnsw,
+        "searches do not use their HNSW indexes",
+        "crm db check; ANALYZE the tables; REINDEX INDEX CONCURRENTLY",
+        vectors.unused_hnsw,
     ),
     Check(
         "tickets",
@@ -273,24 +273,16 @@ CHECKS = [
     Check(
         "embedding_models",
         Severity.WARNING,
-        "articles are embedded by different models, and are no neighbours of each other",
+        "embeddings of one table are by different models, and are no neighbours of each other",
         "embed all of them with one model",
-        f"""
-        SELECT format('%s: %s', COALESCE({_MODEL}, 'unknown'), count(*)) FROM knowledge_base
-        WHERE embedding IS NOT NULL AND is_active
-            AND (SELECT count(DISTINCT COALESCE({_MODEL}, '')) > 1 FROM knowledge_base
-                WHERE embedding IS NOT NULL AND is_active)
-        GROUP BY {_MODEL}
-        """,  # noqa: S608
+        vectors.mixed_models,
     ),
     Check(
         "zero_vectors",
         Severity.ERROR,
         "embeddings have no direction, so that no search finds them",
         "crm doctor --fix removes them, so that they are made again",
-        "SELECT id::text FROM knowledge_base WHERE vector_norm(embedding) = 0",
-        lambda patient: patient.run(
-            "UPDATE knowledge_base SET embedding = NULL WHERE vector_norm(embedding) = 0"
-        ),
+        vectors.zero_vectors,
+        vectors.remove_zero_vectors,
     ),
 ]

@@ -1,37 +1,38 @@
-"""What ``app.doctor`` looks up in the catalogue: revision, triggers, indexes, rights, and plans."""
+"""What ``app.doctor`` looks up in the catalogue: revision, triggers, indexes, and rights."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from importlib.resources import files
+from itertools import takewhile
 
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from . import migrations, roles
 from .doctor import Patient
+from .errors import MigrationError
+from .models import Base
 
 _GUARD = re.compile(r"(?:trigger \w+\.|function )(\w+)")
 _LEFTOVER = re.compile(r"_cc(new|old)\d*$")
-# The search works on as many articles as it likes without its index; from here on it must not.
-_LARGE = 1000
 _INVALID = """
     SELECT i.indexrelid::regclass::text FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid
     WHERE c.relnamespace = 'public'::regnamespace AND NOT (i.indisvalid AND i.indisready)
-        AND i.indexrelid NOT IN (SELECT index_relid FROM pg_stat_progress_create_index)
+        AND c.relname = ANY (:tables) AND NOT EXISTS (
+            SELECT FROM pg_stat_progress_create_index WHERE index_relid = i.indexrelid
+        )
 """
-_HNSW = "idx_knowledge_base_embedding"
-_AN_ARTICLE = text("""
-    SELECT embedding::text AS vector,
-        (SELECT count(*) FROM knowledge_base WHERE embedding IS NOT NULL) AS others
-    FROM knowledge_base WHERE embedding IS NOT NULL AND is_active LIMIT 1
-""")
-_SEARCH = text("SELECT count(*) FROM search_knowledge_base(CAST(:vector AS vector), 5)")
 
 
 def wrong_revision(patient: Patient) -> Iterator[str]:
-    if patient.revision != migrations.head():
+    try:
+        behind = patient.revision != migrations.head()
+    except MigrationError as error:
+        yield str(error)
+        return
+    if behind:
         script = ScriptDirectory.from_config(migrations.alembic_config())
         known = patient.revision in {None, *(step.revision for step in script.walk_revisions())}
         note = "" if known else ", which this installation does not know: it is older than the database"
@@ -40,11 +41,22 @@ def wrong_revision(patient: Patient) -> Iterator[str]:
 
 def guards(patient: Patient) -> list[str]:
     """What differs in triggers and functions: they keep the rules."""
-    return [line for line in patient.differences if _GUARD.match(line)]
+    return [_short(line) for line in patient.differences if _GUARD.match(line)]
 
 
 def other_differences(patient: Patient) -> list[str]:
-    return [line for line in patient.differences if not _GUARD.match(line)]
+    return [_short(line) for line in patient.differences if not _GUARD.match(line)]
+
+
+def _short(line: str) -> str:
+    """Of what an object is and what it should be, only the part where the two differ."""
+    named, is_, both = line.partition(" is ")
+    found, expected_, wanted = both.partition("; expected: ")
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(found, wanted, strict=False)))
+    common = found.rfind(" ", 0, same) + 1
+    if not expected_ or not common:
+        return line
+    return f"{named}{is_}... {found[common:]}{expected_}... {wanted[common:]}"
 
 
 def repair_guards(patient: Patient) -> None:
@@ -53,35 +65,20 @@ def repair_guards(patient: Patient) -> None:
     names = {match[1] for match in wrong if match}
     folder = files(__package__).joinpath("sql")
     texts = {file.name.removesuffix(".sql"): file.read_text() for file in folder.iterdir()}
-    # Functions first: triggers call them.
-    for name in sorted(names & texts.keys(), key=lambda name: (name.startswith("trg_"), name)):
-        patient.run(texts[name])
+    # Functions first: triggers call them. Which function calls which is of no concern while they are made.
+    ordered = sorted(names & texts.keys(), key=lambda name: (name.startswith("trg_"), name))
+    patient.run("\n".join(["SET LOCAL check_function_bodies = off;", *(texts[name] for name in ordered)]))
 
 
 def invalid_indexes(patient: Patient) -> list[str]:
     with patient.reading() as session:
-        return list(session.scalars(text(_INVALID)))
+        return list(session.scalars(text(_INVALID), {"tables": list(Base.metadata.tables)}))
 
 
 def repair_indexes(patient: Patient) -> None:
     for name in invalid_indexes(patient):
         done = "DROP INDEX CONCURRENTLY" if _LEFTOVER.search(name) else "REINDEX INDEX CONCURRENTLY"
         patient.run(f"{done} {name}", alone=True)
-
-
-def unused_hnsw(patient: Patient) -> Iterator[str]:
-    """Search for an article that is there, and look whether the index was read."""
-    with patient.reading() as session:
-        article = session.execute(_AN_ARTICLE).one_or_none()
-        if article is None:
-            return
-        if article.others < _LARGE:
-            # With a few articles the plan is free to do without it; it must only be able to use it.
-            for way in ("enable_seqscan", "enable_bitmapscan", "enable_sort"):
-                session.execute(text(f"SET LOCAL {way} = off"))
-        session.execute(_SEARCH, {"vector": article.vector})
-        if not session.scalar(text("SELECT pg_stat_get_xact_numscans(to_regclass(:name))"), {"name": _HNSW}):
-            yield _HNSW
 
 
 def _any_role(patient: Patient) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import sys
 import time
@@ -75,19 +76,22 @@ def run_offline(context: Any, config: Config, settings: Settings, **options: Any
 def run(context: Any, config: Config, settings: Settings, connection: Connection, **options: Any) -> None:
     """Do what the command asks for on this connection."""
     if not _writes(context):
+        require_public(connection)
         context.configure(connection=connection, **options)
         with context.begin_transaction():
             context.run_migrations()
         return
     if connection.in_transaction():
         raise MigrationError("the connection is in a transaction: commit it first, or pass an engine")
+    require_public(connection)
+    connection.rollback()
     context.configure(connection=connection, **options)
     plan = Plan(context)
     connection.rollback()
     # An application that starts while there is nothing to do waits for nobody.
     if not plan.left:
         return
-    with _turn(connection, settings.migration_wait), _session(connection, settings):
+    with turn(connection, settings.migration_wait), _session(connection, settings):
         plan = Plan(context)
         allow_data_loss = _allows_data_loss(context, config)
         _look_first(connection, plan, allow_data_loss=allow_data_loss)
@@ -181,10 +185,27 @@ def _work(context: Any, plan: Plan, connection: Connection, settings: Settings) 
             return
 
 
+def require_public(connection: Connection) -> None:
+    """Refuse to look at, or to fill, another schema than the one that the functions' search_path names.
+
+    Raises:
+        MigrationError: what the connection creates would not come into the schema public.
+    """
+    schema = connection.scalar(text("SELECT current_schema()"))
+    if schema != "public":
+        raise MigrationError(
+            f"this connection works in the schema {schema or 'that does not exist'}, and the tables belong "
+            "into public: see the search_path of the user and of the database"
+        )
+
+
 @contextmanager
-def _turn(connection: Connection, seconds: float) -> Iterator[None]:
+def turn(connection: Connection, seconds: float) -> Iterator[None]:
     """Hold the migration lock. It is polled, so that a waiting job holds no snapshot: a CREATE INDEX
     CONCURRENTLY of the running job would wait for it. The server releases it when the job dies.
+
+    Raises:
+        MigrationError: another job still has it after so many seconds.
     """
     deadline = time.monotonic() + seconds
     announced = False
@@ -280,7 +301,8 @@ def _after(statements: Iterable[str], run: Any, context: Any) -> Any:
 
 
 def _milliseconds(seconds: float) -> str:
-    return f"{round(seconds * 1000)}ms"
+    # Rounded up: 0 would be without limit.
+    return f"{math.ceil(seconds * 1000)}ms"
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from . import roles as service
@@ -41,7 +40,9 @@ def doctor(
     if as_json:
         typer.echo(json.dumps(report.as_json(), indent=2))
     else:
-        Console().print(_shown(report))
+        console = Console()
+        # In a mail or a log a line is as long as it is.
+        console.print(_shown(report), soft_wrap=not console.is_terminal)
     raise typer.Exit(report.exit_code)
 
 
@@ -54,9 +55,8 @@ def _shown(report: Report) -> RenderableType:
     )
     seconds = sum(examined.seconds for examined in report.checks)
     made = sum(examined.outcome != "skipped" for examined in report.checks)
-    return Group(
-        *map(_finding, report.findings), f"{made} checks in {seconds:.1f} s: {counts or 'nothing to report'}"
-    )
+    summary = f"{made} check{'s' if made != 1 else ''} in {seconds:.1f} s: {counts or 'nothing to report'}"
+    return Group(*map(_finding, report.findings), summary)
 
 
 def _finding(finding: Finding) -> RenderableType:
@@ -67,7 +67,7 @@ def _finding(finding: Finding) -> RenderableType:
         lines.append(Text(f"and {finding.count - len(finding.examples)} more", "dim"))
     if finding.count:
         lines.append(Text(f"-> {finding.mend}"))
-    return Group(title, *(Padding(line, (0, 0, 0, 4)) for line in lines))
+    return Group(title, *(Text.assemble("    ", line) for line in lines))
 
 
 @db.command()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from ._roles_state import POWERS
+
 _SCRIPT = """\
 -- Creates or repairs the roles of one database: {prefix}_owner, {prefix}_migrator, {prefix}_app,
 -- {prefix}_readonly and {prefix}_auditor.
 -- Whatever is right already is left alone, so that who may not create roles can repair rights.
 -- Passwords are yours to give: ALTER ROLE {prefix}_app PASSWORD ..., or \\password in psql.
 SET LOCAL lock_timeout = '5s';
-SELECT pg_advisory_xact_lock(hashtextextended('crm/roles', 0));
+DO $crm$ BEGIN PERFORM pg_advisory_xact_lock(hashtextextended('crm/roles', 0)); END $crm$;
 
 DO $crm$
 DECLARE
@@ -18,6 +20,7 @@ DECLARE
         '{prefix}_auditor'];
     name text;
     other text;
+    grantor text;
     attribute text;
     is_wrong boolean;
 BEGIN
@@ -43,14 +46,22 @@ BEGIN
         END LOOP;
     END LOOP;
 
-    -- None of them is another one, but the migrator, who works as the owner.
-    FOR name, other IN
-        SELECT m.member::regrole, m.roleid::regrole FROM pg_auth_members AS m
-        WHERE m.member IN (SELECT oid FROM pg_roles WHERE rolname = ANY (ours))
-            AND m.roleid IN (SELECT oid FROM pg_roles WHERE rolname = ANY (ours))
-            AND (m.member::regrole::text, m.roleid::regrole::text) <> ('{prefix}_migrator', '{prefix}_owner')
+    -- None of them leads to another one or past its rights; but the migrator works as the owner.
+    FOR name, other, grantor IN
+        SELECT m.member::regrole, m.roleid::regrole, m.grantor::regrole
+        FROM pg_auth_members AS m JOIN pg_roles AS self ON self.oid = m.member
+        WHERE self.rolname = ANY (ours) AND EXISTS (
+            SELECT FROM pg_roles AS reached
+            WHERE pg_has_role(m.roleid, reached.oid, 'MEMBER')
+                AND NOT (self.rolname = '{prefix}_migrator' AND reached.rolname = '{prefix}_owner')
+                AND (
+                    reached.rolname = ANY (ours) OR reached.rolname IN ({powers})
+                    OR reached.rolsuper OR reached.rolcreaterole OR reached.rolreplication
+                    OR reached.rolbypassrls
+                )
+        )
     LOOP
-        EXECUTE format('REVOKE %s FROM %s', other, name);
+        EXECUTE format('REVOKE %s FROM %s GRANTED BY %s', other, name, grantor);
     END LOOP;
     IF NOT pg_has_role('{prefix}_migrator', '{prefix}_owner', 'SET') THEN
         GRANT {prefix}_owner TO {prefix}_migrator WITH INHERIT TRUE, SET TRUE;
@@ -81,6 +92,17 @@ DO $crm$
 DECLARE
     name text;
 BEGIN
+    -- Who owns the database, or the schema, does there as they like; before anything is granted there.
+    IF (SELECT datdba::regrole::text FROM pg_database WHERE datname = current_database())
+        IN ('{prefix}_app', '{prefix}_readonly', '{prefix}_auditor')
+    THEN
+        EXECUTE format('ALTER DATABASE %I OWNER TO {prefix}_owner', current_database());
+    END IF;
+    IF (SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public')
+        IN ('{prefix}_app', '{prefix}_readonly', '{prefix}_auditor')
+    THEN
+        ALTER SCHEMA public OWNER TO {prefix}_owner;
+    END IF;
     FOREACH name IN ARRAY ARRAY['{prefix}_migrator', '{prefix}_app', '{prefix}_readonly', '{prefix}_auditor']
     LOOP
         IF NOT has_database_privilege(name, current_database(), 'CONNECT') THEN
@@ -186,6 +208,7 @@ def render(
     ]
     return _SCRIPT.format(
         prefix=prefix,
+        powers=_literals(POWERS),
         relations=_literals([*tables, *sequences]),
         functions=_literals(functions),
         rights=",\n            ".join(lines),

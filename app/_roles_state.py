@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+POWERS = [
+    "pg_create_subscription",
+    "pg_execute_server_program",
+    "pg_maintain",
+    "pg_read_all_data",
+    "pg_read_server_files",
+    "pg_write_all_data",
+    "pg_write_server_files",
+]
+"""PostgreSQL's own roles that go past the rights on tables."""
+
 RIGHTS = text("""
     WITH roles AS (
         SELECT rolname::text AS role FROM pg_roles WHERE rolname = ANY (:others) UNION ALL SELECT 'public'
@@ -44,7 +55,7 @@ WRONG = text("""
         SELECT oid, rolname::text AS name FROM pg_roles
         WHERE rolname = ANY (:others) OR rolname IN (:owner, :migrator)
     ), others AS (
-        SELECT name FROM ours WHERE name = ANY (:others)
+        SELECT oid, name FROM ours WHERE name = ANY (:others)
     )
     SELECT format('%s %s', rolname, problem)
     FROM pg_roles CROSS JOIN LATERAL (VALUES
@@ -56,9 +67,19 @@ WRONG = text("""
     ) AS attribute (problem, holds)
     WHERE holds AND oid IN (SELECT oid FROM ours)
     UNION ALL
-    SELECT format('%s is a member of %s', member::regrole, roleid::regrole) FROM pg_auth_members
-    WHERE member IN (SELECT oid FROM ours) AND roleid IN (SELECT oid FROM ours)
-        AND NOT (member = to_regrole(:migrator) AND roleid = to_regrole(:owner))
+    SELECT format('%s can act as %s', ours.name, other.oid::regrole)
+    FROM ours JOIN pg_roles AS self ON self.oid = ours.oid AND NOT self.rolsuper
+        JOIN pg_roles AS other ON other.oid <> ours.oid AND pg_has_role(ours.oid, other.oid, 'MEMBER')
+    WHERE NOT (ours.name = :migrator AND other.rolname = :owner) AND (
+        other.oid IN (SELECT oid FROM ours) OR other.rolname = ANY (:powers)
+        OR other.rolsuper OR other.rolcreaterole OR other.rolreplication OR other.rolbypassrls
+    )
+    UNION ALL
+    SELECT format('%s owns the database', name) FROM others
+    WHERE oid = (SELECT datdba FROM pg_database WHERE datname = current_database())
+    UNION ALL
+    SELECT format('%s owns the schema public', name) FROM others
+    WHERE oid = (SELECT nspowner FROM pg_namespace WHERE nspname = 'public')
     UNION ALL
     SELECT format('%s is not a member of %s', :migrator, :owner)
     WHERE NOT pg_has_role(:migrator, :owner, 'SET')

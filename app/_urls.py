@@ -19,8 +19,11 @@ def normalize_url(url: str | URL) -> URL:
     A password among the URL's options becomes the URL's own, which is never shown.
 
     Raises:
-        InvalidValue: not a URL, or not one of PostgreSQL through psycopg.
+        InvalidValue: not a URL, or not one of PostgreSQL through psycopg; or one whose password cannot be
+            told from what stands behind it.
     """
+    if isinstance(url, str) and _is_ambiguous(url):
+        raise InvalidValue("DATABASE_URL", 'has an "@" that does not end the password: write it as %40')
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -29,9 +32,16 @@ def normalize_url(url: str | URL) -> URL:
     if parsed.drivername not in {"postgres", "postgresql", "postgresql+psycopg"}:
         raise InvalidValue("DATABASE_URL", f"must be a postgresql:// URL, not {parsed.drivername}://")
     password = parsed.query.get("password")
-    if isinstance(password, str):
-        parsed = parsed.difference_update_query(["password"]).set(password=password)
+    if password is not None:
+        last = password if isinstance(password, str) else password[-1]
+        parsed = parsed.difference_update_query(["password"]).set(password=last)
     return parsed.set(drivername="postgresql+psycopg")
+
+
+def _is_ambiguous(url: str) -> bool:
+    """Whether SQLAlchemy would take the end of a password for a host, a database or options, and show it."""
+    place, _, options = url.partition("?")
+    return place.count("@") > 1 or any("=" not in option for option in options.split("&") if "@" in option)
 
 
 def require_tls(url: URL, connect_args: Mapping[str, Any] | None = None) -> None:

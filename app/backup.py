@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from secrets import token_hex
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
@@ -61,13 +61,16 @@ def back_up(connection: Connection, folder: Path, *, settings: Settings) -> Back
 
     For the proof it is restored into a scratch database on the same server, and every object and the number
     of rows of every table are compared with the snapshot that was dumped. Where the user may not create
-    databases or extensions, its contents are listed instead. Only the file's owner can read it.
+    databases or extensions, its contents are listed instead. Only the file's owner can read it, and it gets
+    its name when it is proved. One at a time for each database, which the migration lock sees to: what is
+    there of an earlier one was left by a job that was killed.
 
     Raises:
         BackupError: pg_dump is missing, older than the server, or failed, or the file does not restore.
     """
     programs = _Programs.of(connection, settings)
-    path = folder / f"{_file_name(connection, settings)}.dump"
+    final = folder / f"{_file_name(connection, settings)}.dump"
+    path = final.with_suffix(".unproved")
     with _complete_or_gone(path):
         connection.rollback()
         with connection.begin():
@@ -82,7 +85,8 @@ def back_up(connection: Connection, folder: Path, *, settings: Settings) -> Back
         if listed < sum(rows is not None for rows in contents.values()):
             raise BackupError("the backup does not hold every table")
         restored = _restores(connection, programs, path, contents)
-    return Backup(path, restored)
+        path.rename(final)
+    return Backup(final, restored)
 
 
 def restore(engine: Engine, file: Path, *, settings: Settings, replace: bool = False) -> str | None:
@@ -96,7 +100,8 @@ def restore(engine: Engine, file: Path, *, settings: Settings, replace: bool = F
     """
     with engine.connect() as connection:
         programs = _Programs.of(connection, settings)
-        listing = programs.listing(file)
+        # The database itself, its settings and who may connect, are in the list of a backup that creates it.
+        listing = programs.listing(file, *(["--create"] if replace else []))
         name: str = connection.scalar(text("SELECT current_database()"))
         empty = not _contents(connection)
         superuser = connection.scalar(text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
@@ -127,12 +132,11 @@ def restore(engine: Engine, file: Path, *, settings: Settings, replace: bool = F
 def _replace(programs: _Programs, name: str, listing: str, options: list[str]) -> str:
     if f"dbname: {name}\n" not in listing:
         raise BackupError(f"this is a backup of another database than {name}")
-    aside = f"{name}_before_{datetime.now(UTC):%Y%m%d%H%M%S}"[-63:]
+    aside = _named_aside(name)
     maintenance = "postgres" if name != "postgres" else "template1"
     with programs.connect(maintenance) as admin:
-        quote = admin.dialect.identifier_preparer.quote_identifier
         try:
-            admin.execute(text(f"ALTER DATABASE {quote(name)} RENAME TO {quote(aside)}"))
+            _run(admin, "ALTER DATABASE {} RENAME TO {}", name, aside)
         except DBAPIError as error:
             reason = (
                 "this user may not" if _code(error) == "42501" else "others are connected: stop them first"
@@ -142,10 +146,16 @@ def _replace(programs: _Programs, name: str, listing: str, options: list[str]) -
             database = f"--dbname={programs.address_of(maintenance)}"
             programs.run("pg_restore", "--create", database, *options)
         except BaseException:
-            admin.execute(text(f"DROP DATABASE IF EXISTS {quote(name)} WITH (FORCE)"))
-            admin.execute(text(f"ALTER DATABASE {quote(aside)} RENAME TO {quote(name)}"))
+            _run(admin, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+            _run(admin, "ALTER DATABASE {} RENAME TO {}", aside, name)
             raise
     return aside
+
+
+def _named_aside(name: str) -> str:
+    """A name that says whose it was and when, within the 63 bytes that PostgreSQL keeps of it."""
+    suffix = f"_before_{datetime.now(UTC):%Y%m%d%H%M%S}"
+    return name.encode()[: 63 - len(suffix)].decode(errors="ignore") + suffix
 
 
 @dataclass(frozen=True)
@@ -162,6 +172,9 @@ class _Programs:
         assert isinstance(driver, psycopg.Connection)
         major = driver.info.server_version // 10000
         too_old = None
+        secret = {option.keyword for option in driver.pgconn.info if option.dispchar == b"*" and option.val}
+        if secret - {b"password"}:
+            raise BackupError("pg_dump cannot be given a key with a password; use one without")
         for folder in _folders(settings, major):
             version = _version(folder)
             if version is not None and version >= major:
@@ -173,28 +186,31 @@ class _Programs:
             f"{too_old or f'pg_dump {where}'}; install PostgreSQL's client programs, or set CRM_PG_BIN"
         )
 
-    def run(self, program: str, *arguments: str) -> str:
-        """Run a program; the password is not among its arguments, and its messages may hold data."""
-        environment = dict(os.environ) | ({"PGPASSWORD": self.password} if self.password else {})
-        command = [str(self.folder / program), "--no-password", *arguments]
-        done = subprocess.run(  # noqa: S603 - no shell
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
+    def run(self, program: str, *arguments: str) -> None:
+        done = self._done(program, *arguments)
         if done.returncode != 0:
+            # What it said may hold data.
             with tempfile.NamedTemporaryFile(
                 "w", prefix=f"crm-{program}-", suffix=".log", delete=False
             ) as log:
                 log.write(done.stderr)
             raise BackupError(f"{program} failed; what it said is in {log.name}")
-        return done.stdout
 
-    def listing(self, file: Path) -> str:
+    def listing(self, file: Path, *options: str) -> str:
         if not file.is_file():
             raise BackupError(f"there is no file {file}")
-        try:
-            return self.run("pg_restore", "--list", str(file))
-        except BackupError:
-            raise BackupError(f"{file} is no backup that pg_restore can read") from None
+        done = self._done("pg_restore", "--list", *options, str(file))
+        if done.returncode != 0:
+            raise BackupError(f"{file} is no backup that pg_restore can read")
+        return done.stdout
+
+    def _done(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a program; the password is not among its arguments."""
+        environment = dict(os.environ) | ({"PGPASSWORD": self.password} if self.password else {})
+        command = [str(self.folder / program), "--no-password", *arguments]
+        return subprocess.run(  # noqa: S603 - no shell
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
 
     def address_of(self, database: str) -> str:
         return make_conninfo(self.address, dbname=database)
@@ -241,13 +257,15 @@ def _restores(
     Raises:
         BackupError: it does not restore, or what is restored is not what was dumped.
     """
-    scratch = f"crm_proof_{token_hex(6)}"
+    own = text("SELECT oid FROM pg_database WHERE datname = current_database()")
+    scratch = f"crm_proof_{connection.scalar(own)}"
     create = f"CREATE DATABASE {scratch} TEMPLATE template0 {_locale(connection)}"
     extensions = list(connection.scalars(text("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'")))
     own_database = connection.scalar(text("SELECT current_database()"))
     connection.rollback()
     with programs.connect(own_database) as admin:
         try:
+            admin.execute(text(f"DROP DATABASE IF EXISTS {scratch} WITH (FORCE)"))
             admin.execute(text(create))
         except DBAPIError as error:
             if _code(error) != "42501":
@@ -255,10 +273,9 @@ def _restores(
             return False
         try:
             with programs.connect(scratch) as connected:
-                quote = connected.dialect.identifier_preparer.quote_identifier
                 try:
                     for extension in extensions:
-                        connected.execute(text(f"CREATE EXTENSION IF NOT EXISTS {quote(extension)} CASCADE"))
+                        _run(connected, "CREATE EXTENSION IF NOT EXISTS {} CASCADE", extension)
                 except DBAPIError as error:
                     if _code(error) != "42501":
                         raise
@@ -279,11 +296,17 @@ def _contents(connection: Connection) -> dict[str, int | None]:
     """Every object of every schema, and for tables the number of rows."""
     found: dict[str, int | None] = {}
     for name, kind in connection.execute(text(_OBJECTS)):
-        filled = kind in {"r", "m"}
-        found[f"{kind} {name}"] = (
-            connection.scalar(text(f"SELECT count(*) FROM {name}")) if filled else None  # noqa: S608 - quoted
-        )
+        found[f"{kind} {name}"] = None
+        if kind in {"r", "m"}:
+            counted = f"SELECT count(*) FROM {name}"  # noqa: S608 - quoted by the server
+            found[f"{kind} {name}"] = connection.exec_driver_sql(counted.replace("%", "%%")).scalar()
     return found
+
+
+def _run(connection: Connection, statement: str, *names: str) -> None:
+    """Run a statement with these names in it, whatever characters they are made of."""
+    composed = sql.SQL(statement).format(*map(sql.Identifier, names))
+    connection.exec_driver_sql(composed.as_string().replace("%", "%%"))
 
 
 def _locale(connection: Connection) -> str:

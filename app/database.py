@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -107,7 +108,8 @@ def _arguments(
     connect_args |= given
     settings = [str(given.get("options") or address.query.get("options") or "")]
     if statement_timeout is not None:
-        settings.append(f"-c statement_timeout={round(statement_timeout * 1000)}")
+        # Rounded up: 0 would be without limit.
+        settings.append(f"-c statement_timeout={math.ceil(statement_timeout * 1000)}")
     if read_only:
         settings.append("-c default_transaction_read_only=on")
     if any(settings):

@@ -7,6 +7,7 @@ only read; what can be mended without a decision is mended when that is asked fo
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,9 +20,10 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from . import migrations
+from . import migrations, roles
+from ._migration_job import turn
 from .database import make_session_factory, transaction
-from .errors import CRMError, InvalidValue
+from .errors import CRMError, InvalidValue, MigrationError
 from .schemas import HistoryFinding, NormalizationReport
 from .services import backfill, tickets
 from .settings import Settings
@@ -138,9 +140,12 @@ class Patient:
         return Faults(count, tuple(examples or ()))
 
     def run(self, statement: str, *, alone: bool = False) -> None:
-        """Run and commit; ``alone`` outside of a transaction."""
-        isolation = {"isolation_level": "AUTOCOMMIT"} if alone else {}
-        with self.engine.connect().execution_options(**isolation) as connection:
+        """Run and commit; ``alone`` outside of a transaction, where it waits for locks without blocking."""
+        isolation = "AUTOCOMMIT" if alone else "READ COMMITTED"
+        with self.engine.connect().execution_options(isolation_level=isolation) as connection:
+            if not alone:
+                timeout = math.ceil(self.settings.migration_lock_timeout * 1000)
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = {timeout}")
             connection.exec_driver_sql(statement.replace("%", "%%"))
             connection.commit()
 
@@ -190,22 +195,29 @@ def examine(
     Never raises for what it finds, a server that cannot be reached included. What is mended is logged, here
     and in the server's own log; changes of people's data leave identity events by ``system:doctor``.
 
+    Mending takes turns with migration jobs and with other doctors.
+
     Raises:
-        InvalidValue: ``only`` names a check that does not exist.
+        InvalidValue: ``only`` names a check that does not exist, or the prefix is no plain lower-case name.
     """
     from ._doctor_checks import CHECKS, CONNECTION  # noqa: PLC0415 - they are made of what is above
 
-    unknown = set(only or ()) - {check.name for check in CHECKS}
-    if unknown:
+    known = {check.name: check for check in CHECKS}
+    wanted = set(known if only is None else only)
+    if unknown := wanted - known.keys():
         raise InvalidValue("check", f"there is no check named {', '.join(sorted(unknown))}")
+    roles.check_prefix(role_prefix)
     patient = Patient(engine, settings or Settings(), role_prefix)
     report = Report()
     _examine(report, patient, CONNECTION, fix=False)
     if report.findings:
         return report
     at_head = patient.is_at_head()
+    if not at_head and any(known[name].needs_schema for name in wanted):
+        # Who asked for checks that are skipped must not take that for a good result.
+        wanted.add("revision")
     for check in CHECKS:
-        if only is not None and check.name not in only:
+        if check.name not in wanted:
             continue
         if check.needs_schema and not at_head:
             report.checks.append(Examined(check.name, "skipped", 0.0))
@@ -216,52 +228,75 @@ def examine(
 
 def _examine(report: Report, patient: Patient, check: Check, *, fix: bool) -> None:
     started = time.perf_counter()
-    outcome: Outcome = "good"
     try:
         found = patient.faults(check.find)
-        left = _mended(patient, check) if fix and found.count and check.fix else found
     except (CRMError, SQLAlchemyError) as error:
         report.findings.append(_not_done(check, error))
-        outcome = "failed"
-    else:
-        if found.count:
-            report.findings.append(
-                Finding(
-                    check=check.name,
-                    severity=check.severity,
-                    what=check.what,
-                    count=left.count,
-                    mend=check.mend,
-                    examples=left.examples,
-                    fixed=found.count - left.count,
-                )
-            )
-        outcome = "found" if left.count else "good"
+        report.checks.append(Examined(check.name, "failed", time.perf_counter() - started))
+        return
+    left, mend = found, check.mend
+    outcome: Outcome = "good"
+    if fix and found.count and check.fix:
+        try:
+            left = _mended(patient, check)
+        except (CRMError, SQLAlchemyError) as error:
+            mend, outcome = f"{check.mend} (not mended now: {_reason(error)})", "failed"
+    if found.count:
+        finding = Finding(
+            check=check.name,
+            severity=check.severity,
+            what=check.what,
+            count=left.count,
+            mend=mend,
+            examples=left.examples,
+            fixed=found.count - left.count,
+        )
+        report.findings.append(finding)
+    if left.count and outcome == "good":
+        outcome = "found"
     report.checks.append(Examined(check.name, outcome, time.perf_counter() - started))
 
 
 def _mended(patient: Patient, check: Check) -> Faults:
-    """Mend what the check found; what it finds then."""
+    """Mend what the check finds now, and return what it finds then."""
     assert check.fix is not None
-    check.fix(patient)
-    patient.forget()
-    left = patient.faults(check.find)
+    with patient.engine.connect() as connection, turn(connection, patient.settings.migration_wait):
+        patient.forget()
+        if check.needs_schema and not patient.is_at_head():
+            raise MigrationError("somebody has migrated the database meanwhile")
+        if count := patient.faults(check.find).count:
+            check.fix(patient)
+            patient.forget()
+            said = f"crm doctor mended {check.name} ({count}) as %"
+            patient.run(f"DO $$ BEGIN RAISE LOG '{said}', session_user; END $$")
+        left = patient.faults(check.find)
     LOGGER.info(
         "mended: %s, %d left", check.name, left.count, extra={"check": check.name, "left": left.count}
     )
-    patient.run(f"DO $$ BEGIN RAISE LOG 'crm doctor mended: {check.name}'; END $$")
     return left
 
 
 def _not_done(check: Check, error: CRMError | SQLAlchemyError) -> Finding:
-    sqlstate = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
-    why = str(error) if isinstance(error, CRMError) else f"SQLSTATE {sqlstate or 'none'}"
-    if sqlstate == "42501":
-        why = "this database user may not read what it needs"
     return Finding(
         check=check.name,
         severity=Severity.WARNING,
-        what=f"the check could not be done: {why}",
+        what=f"the check could not be done: {_reason(error)}",
         count=1,
-        mend="run it as a user with the rights of the auditor, or with --fix of the owner",
+        mend="look with the rights of the auditor, mend with those of the owner; the server's log says more",
     )
+
+
+def _reason(error: CRMError | SQLAlchemyError) -> str:
+    """In our own words: the database's hold names of people's rows."""
+    if isinstance(error, CRMError):
+        return str(error)
+    sqlstate = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    return _REASONS.get(sqlstate or "", f"SQLSTATE {sqlstate or 'none'}")
+
+
+_REASONS = {
+    "25006": "the server is a standby, or set to read only",
+    "42501": "this database user has not the rights",
+    "55P03": "others hold a lock on it; stop them, or come again",
+    "57014": "it took longer than the user's statement_timeout",
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ def probe(
 
 
 def _ask(connection: Connection, version_table: str, timeout: float) -> tuple[str, bool, str | None]:
-    limit = {"milliseconds": str(round(timeout * 1000))}
+    limit = {"milliseconds": str(math.ceil(timeout * 1000))}
     connection.execute(text("SELECT set_config('statement_timeout', :milliseconds, true)"), limit)
     quoted = connection.dialect.identifier_preparer.quote(version_table)
     state = connection.execute(_STATE, {"version_table": quoted}).one()

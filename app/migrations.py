@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from . import _catalogue
-from ._migration_job import LOCK_KEY
+from ._migration_job import LOCK_KEY, require_public
 from .database import make_engine, normalize_url
 from .errors import CRMError, DatabaseUnavailable, MigrationError, SchemaDiffers
 from .settings import Settings
@@ -77,7 +77,8 @@ def upgrade(
     be in a transaction.
 
     Raises:
-        MigrationError: unknown revision, a server that lacks what a revision needs, no turn or lock in time.
+        MigrationError: unknown revision, a server that lacks what a revision needs, no turn or lock in time,
+            or a search_path that does not begin with the schema public.
         SchemaDiffers: there are tables of ours that no migration made, and they are not those of the DDL.
         BackupError: the backup could not be made or does not restore; nothing was changed.
         DatabaseUnavailable: no connection.
@@ -109,14 +110,22 @@ def downgrade(
 
 
 def current(target: Engine | Connection | URL | str, *, settings: Settings | None = None) -> str | None:
-    """The database's revision; None for a database without one."""
+    """The database's revision; None for a database without one.
+
+    Raises:
+        MigrationError: the connection works in another schema than public, or there are several revisions.
+        DatabaseUnavailable: no connection.
+    """
     settings = settings or Settings()
     with one_line_errors(), connect(alembic_config(target, settings), settings) as connection:
+        require_public(connection)
         if not inspect(connection).has_table(settings.version_table):
             return None
         table = connection.dialect.identifier_preparer.quote(settings.version_table)
-        revision: str | None = connection.scalar(text(f"SELECT version_num FROM {table}"))  # noqa: S608
-        return revision
+        revisions = sorted(connection.scalars(text(f"SELECT version_num FROM {table}")))  # noqa: S608
+        if len(revisions) > 1:
+            raise MigrationError(f"{settings.version_table} has several revisions: {', '.join(revisions)}")
+        return revisions[0] if revisions else None
 
 
 def head() -> str:
@@ -136,8 +145,12 @@ def check(target: Engine | Connection | URL | str, *, settings: Settings | None 
         MigrationError: it is not at head.
         SchemaDiffers: somebody has changed it by hand.
     """
-    if current(target, settings=settings) != head():
-        raise MigrationError("Target database is not up to date.")
+    revision = current(target, settings=settings)
+    if revision != head():
+        raise MigrationError(
+            f"the database is not up to date: it is at revision {revision or 'none'}, "
+            f"and the newest is {head()}"
+        )
     found = differences(target, settings=settings)
     if found:
         raise SchemaDiffers(f"the database differs from revision {head()}:", found)
@@ -147,6 +160,7 @@ def differences(target: Engine | Connection | URL | str, *, settings: Settings |
     """How the database's objects differ from those at head, one line each; reads the catalogue only."""
     settings = settings or Settings()
     with one_line_errors(), connect(alembic_config(target, settings), settings) as connection:
+        require_public(connection)
         return _catalogue.differences(_catalogue.expected(head()), _catalogue.read(connection))
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from ._roles_script import render
-from ._roles_state import EXISTING, RIGHTS, WRONG
+from ._roles_state import EXISTING, POWERS, RIGHTS, WRONG
 from .errors import CRMError, InvalidValue
 
 TABLES: dict[str, dict[str, str]] = {
@@ -96,8 +96,11 @@ SEQUENCES: dict[str, dict[str, str]] = {
 }
 ROLES = ("app", "readonly", "auditor")
 
-# Insufficient privilege, and a read-only transaction.
-_REFUSALS = {"42501", "25006"}
+_REFUSALS = {
+    "25006": "the roles cannot be repaired on a server, or by a user, that only reads",
+    "42501": "this database user may not repair the roles",
+    "55P03": "the roles were not repaired, because others hold a lock on a table",
+}
 
 _RIGHT = re.compile(r"(\w+)(?: \(([^)]*)\))?(?:, |$)")
 _PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,49}")
@@ -135,7 +138,7 @@ def apply(
     migrator is enough, as long as only rights on tables are to be repaired.
 
     Raises:
-        CRMError: the database user may not do it.
+        CRMError: the database user may not do it, or did not get its locks.
         InvalidValue: the prefix is no plain lower-case name.
     """
     found = differences(connection, prefix, version_table=version_table)
@@ -143,10 +146,11 @@ def apply(
         try:
             connection.exec_driver_sql(_statements(prefix, version_table).replace("%", "%%"))
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) not in _REFUSALS:
+            reason = _REFUSALS.get(getattr(error.orig, "sqlstate", None) or "")
+            if reason is None:
                 raise
             connection.rollback()
-            raise CRMError("this database user may not repair the roles; nothing was changed") from None
+            raise CRMError(f"{reason}; nothing was changed") from None
     connection.commit()
     return found
 
@@ -159,7 +163,7 @@ def differences(
     Raises:
         InvalidValue: the prefix is no plain lower-case name.
     """
-    _check(prefix)
+    check_prefix(prefix)
     names = {role: f"{prefix}_{role}" for role in ("owner", "migrator", *ROLES)}
     present = set(connection.scalars(_PRESENT, {"names": list(names.values())}))
     missing = [f"there is no role {name}" for name in names.values() if name not in present]
@@ -173,6 +177,7 @@ def differences(
         "others": [names[role] for role in ROLES],
         "relations": list(lines),
         "functions": list(own_functions()),
+        "powers": POWERS,
     }
     found = list(connection.scalars(WRONG, values))
     actual = {Right(*row) for row in connection.execute(RIGHTS, values)}
@@ -189,6 +194,17 @@ def differences(
     return found
 
 
+def check_prefix(prefix: str) -> None:
+    """Refuse what would need quotes, and what PostgreSQL keeps for itself.
+
+    Raises:
+        InvalidValue: the prefix is no plain lower-case name.
+    """
+    if not _PREFIX.fullmatch(prefix) or f"{prefix}_".startswith("pg_"):
+        problem = "must be lower-case letters, digits and underscores, at most 50, and not begin with pg_"
+        raise InvalidValue("prefix", problem)
+
+
 def own_functions() -> set[str]:
     """The names of the functions that the migrations create."""
     texts = (file.read_text() for file in files(__package__).joinpath("sql").iterdir())
@@ -196,7 +212,7 @@ def own_functions() -> set[str]:
 
 
 def _statements(prefix: str, version_table: str) -> str:
-    _check(prefix)
+    check_prefix(prefix)
     tables = _tables(version_table)
     return render(prefix, tables=tables, sequences=SEQUENCES, functions=sorted(own_functions()))
 
@@ -210,8 +226,3 @@ def _parsed(rights: str) -> Iterator[tuple[str, str]]:
     for privilege, columns in _RIGHT.findall(rights):
         for column in columns.split(", "):
             yield privilege, column
-
-
-def _check(prefix: str) -> None:
-    if not _PREFIX.fullmatch(prefix):
-        raise InvalidValue("prefix", "must be lower-case letters, digits and underscores, at most 50")

@@ -9,6 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .errors import InvalidValue
 
+_LONGEST = 2_000_000
+"""Seconds; PostgreSQL counts timeouts in milliseconds, up to 2^31."""
+
 
 class Settings(BaseSettings):
     """``DATABASE_URL``, and everything else as ``CRM_*``. An empty variable counts as unset."""
@@ -36,13 +39,13 @@ class Settings(BaseSettings):
 
     version_table: str = Field(default="alembic_version", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     """Alembic's version table; rename it in a database that holds another project's history."""
-    migration_wait: float = Field(default=300, gt=0)
+    migration_wait: float = Field(default=300, gt=0, le=_LONGEST)
     """Seconds to wait for another migration job before giving up."""
-    migration_lock_timeout: float = Field(default=5, gt=0)
+    migration_lock_timeout: float = Field(default=5, ge=0.001, le=_LONGEST)
     """Seconds that a step waits for a table, which is how long it can hold up those who come after it."""
     migration_lock_retries: int = Field(default=10, ge=0)
     """How often a step that did not get its locks is tried again, after a pause as long as the timeout."""
-    migration_statement_timeout: float = Field(default=0, ge=0)
+    migration_statement_timeout: float = Field(default=0, ge=0, le=_LONGEST)
     """Seconds that one statement of a migration may take; 0 is without limit, for builds of large indexes."""
 
     pg_bin: Path | None = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from app import _catalogue, migrations
 from app.errors import SchemaDiffers
 from app.settings import Settings
 
+ON_18 = pytest.mark.parametrize("server_of_major", [18], ids=["pg18"], indirect=True, scope="session")
 ON_16 = pytest.mark.parametrize("server_of_major", [16], ids=["pg16"], indirect=True, scope="session")
 CHANNELS = """
 INSERT INTO channel_configs
@@ -118,15 +122,60 @@ def test_adoption_goes_no_further_than_asked(server, by_hand, target):
 
 
 @ON_16
-def test_the_ddl_with_windows_line_ends_and_pgcrypto_where_there_is_one(server):
-    ddl = Path(__file__).with_name("raw_ddl.sql").read_text()
+def test_the_ddl_with_windows_line_ends(server, raw_ddl):
     url = server.empty()
-    offered = "SELECT count(*) FROM pg_available_extensions WHERE name = 'pgcrypto'"
-    if not server.one(url, offered):
-        ddl = ddl.replace('CREATE EXTENSION IF NOT EXISTS "pgcrypto";', "")
-    server.execute(url, ddl.replace("\n", "\r\n"))
+    server.execute(url, raw_ddl.replace("\n", "\r\n"))
     migrations.upgrade(url)
     migrations.check(url)
+
+
+@pytest.fixture
+def offers_pgcrypto(server) -> Iterator[Callable[[str], None]]:
+    """Has a database's server offer pgcrypto: a small one, with one function of it."""
+    folder = Path(tempfile.mkdtemp(prefix="crm-test-"))
+    folder.chmod(0o755)
+    (folder / "extension").mkdir(mode=0o755)
+    (folder / "extension" / "pgcrypto.control").write_text("default_version = '1.3'\nrelocatable = true\n")
+    (folder / "extension" / "pgcrypto--1.3.sql").write_text(
+        "CREATE FUNCTION digest(text, text) RETURNS bytea LANGUAGE sql "
+        "AS $$SELECT sha256(convert_to($1, 'UTF8'))$$;\n"
+    )
+
+    def offer(url: str) -> None:
+        name = make_url(url).database
+        server.ask(
+            url, f"ALTER DATABASE {name} SET extension_control_path = '{folder}:$system'".replace(":", r"\:")
+        )
+
+    yield offer
+    shutil.rmtree(folder)
+
+
+@ON_18
+@pytest.mark.parametrize("rows", ["", CHANNELS, LIVE], ids=["001", "001 and 002", "live rows"])
+def test_a_database_made_with_the_ddl_and_pgcrypto_is_adopted(server, offers_pgcrypto, rows):
+    by_hand, fresh = server.empty(), server.empty()
+    offers_pgcrypto(by_hand)
+    offers_pgcrypto(fresh)
+    server.execute(by_hand, Path(__file__).with_name("raw_ddl.sql").read_text() + rows)
+    kept = server.one(by_hand, ROWS)
+
+    migrations.upgrade(by_hand)
+    migrations.upgrade(fresh)
+
+    migrations.check(by_hand)
+    assert objects(by_hand) == objects(fresh)
+    assert server.one(by_hand, ROWS) == kept
+    assert server.one(fresh, "SELECT count(*) FROM pg_extension WHERE extname = 'pgcrypto'") == 1
+
+    # Only who made the extension takes it away.
+    migrations.downgrade(by_hand, "base", allow_data_loss=True)
+    migrations.downgrade(fresh, "base")
+    left = [
+        server.one(url, "SELECT count(*) FROM pg_extension WHERE extname = 'pgcrypto'")
+        for url in (by_hand, fresh)
+    ]
+    assert left == [1, 0]
 
 
 def test_a_database_made_with_the_ddl_and_moved_by_dump_and_restore_is_adopted(server, by_hand):

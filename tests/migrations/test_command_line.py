@@ -66,7 +66,15 @@ def test_a_database_that_is_ahead_of_this_checkout_is_one_clear_line(server, ale
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("CRM_VERSION_TABLE", "Robert'); DROP"), ("CRM_MIGRATION_WAIT", "soon")]
+    ("variable", "value"),
+    [
+        ("CRM_VERSION_TABLE", "Robert'); DROP"),
+        ("CRM_MIGRATION_WAIT", "soon"),
+        ("CRM_MIGRATION_WAIT", "inf"),
+        ("CRM_MIGRATION_LOCK_TIMEOUT", "nan"),
+        ("CRM_MIGRATION_LOCK_TIMEOUT", "0.0001"),
+        ("CRM_MIGRATION_STATEMENT_TIMEOUT", "1e12"),
+    ],
 )
 def test_a_setting_that_cannot_be_read_is_named(alembic, variable, value):
     done = alembic("upgrade", "head", url=NOBODY_LISTENS, **{variable: value})
@@ -89,6 +97,23 @@ def test_a_failed_step_leaves_the_steps_before_it_and_nothing_half_done(server, 
     server.ask(url, "DROP FUNCTION refuse_audit_change()")
     assert migrations.current(url) == "0005"
     assert server.dump(url) == server.dump(server.as_migrated("0005"))
+
+
+@ON_16
+@pytest.mark.parametrize(("schema", "named"), [("mine", "mine"), ("nowhere", "that does not exist")])
+def test_a_search_path_that_begins_elsewhere_is_refused_and_nothing_is_made(server, alembic, schema, named):
+    """The functions look into the schema public; half-way up the tables would be found to be elsewhere."""
+    url = server.empty()
+    server.ask(url, "CREATE SCHEMA mine")
+    server.ask(url, f"ALTER DATABASE {make_url(url).database} SET search_path = {schema}")
+    for arguments in (["upgrade", "head"], ["stamp", "head"], ["current"]):
+        done = alembic(*arguments, url=url)
+        assert done.returncode == 1
+        assert last_line(done) == (
+            f"crm: this connection works in the schema {named}, and the tables belong into public: "
+            "see the search_path of the user and of the database"
+        )
+    assert server.one(url, "SELECT count(*) FROM pg_class WHERE relname = 'alembic_version'") == 0
 
 
 @ON_16

@@ -132,9 +132,9 @@ def test_settings_of_the_caller_stand_beside_ours(crm_database_url):
     assert settings(engine, "lock_timeout", "statement_timeout", "application_name") == ["8s", "3s", "crm"]
 
 
-def test_the_url_overrules_our_defaults():
+def asked_for(engine: Engine) -> dict[str, object]:
+    """What the engine would tell the driver, without a connection."""
     taken = []
-    engine = make_engine("postgresql:///crm?connect_timeout=3&application_name=desk&keepalives_idle=9")
 
     @event.listens_for(engine, "do_connect")
     def take(_dialect, _record, _arguments, options) -> None:
@@ -143,8 +143,19 @@ def test_the_url_overrules_our_defaults():
 
     with pytest.raises(KeyboardInterrupt):
         engine.connect()
-    assert (taken[0]["connect_timeout"], taken[0]["application_name"]) == ("3", "desk")
-    assert (taken[0]["keepalives_idle"], taken[0]["keepalives_count"]) == ("9", 3)
+    return taken[0]
+
+
+def test_the_url_overrules_our_defaults():
+    url = "postgresql:///crm?connect_timeout=3&application_name=desk&keepalives_idle=9"
+    asked = asked_for(make_engine(url))
+    assert (asked["connect_timeout"], asked["application_name"]) == ("3", "desk")
+    assert (asked["keepalives_idle"], asked["keepalives_count"]) == ("9", 3)
+
+
+def test_a_time_below_a_millisecond_is_not_taken_for_none():
+    engine = make_engine("postgresql:///crm", statement_timeout=0.0001)
+    assert asked_for(engine)["options"] == "-c statement_timeout=1"
 
 
 def test_the_pool_takes_the_callers_options(crm_database_url):

@@ -301,6 +301,9 @@ def test_mending_without_the_rights_is_a_finding_and_no_crash(desk):
     desk.run("ALTER TABLE tickets DISABLE TRIGGER trg_tickets_updated_at")
     report = examine(desk.login("app"), role_prefix=desk.prefix, only=["guards"], fix=True)
     assert [examined.outcome for examined in report.checks[1:]] == ["failed"]
+    (finding,) = report.findings
+    assert (finding.count, report.exit_code) == (1, 4)
+    assert finding.mend.endswith("(not mended now: this database user has not the rights)")
 
     assert examine(desk.login("migrator"), role_prefix=desk.prefix, only=["guards"], fix=True).exit_code == 0
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import embedded, migrations
 from app.database import make_async_engine, make_engine, normalize_url, probe
-from app.errors import DatabaseUnavailable, EmbeddedUnavailable
+from app.errors import DatabaseUnavailable, EmbeddedUnavailable, InvalidValue
 from app.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -152,3 +152,41 @@ def test_one_among_the_options_is_hidden_like_any_other():
     assert "cret" not in repr(engine)
     assert "k%40y" not in repr(engine)
     assert "k@y" not in repr(engine)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann:8hid@den8@localhost/crm",
+        "postgresql://ann:8hid@den8/x@localhost/crm",
+        "postgresql://ann:8hid@den8?x@localhost/crm",
+        "postgresql://ann:8hid@den8?x=1&y@localhost/crm",
+    ],
+)
+def test_an_at_sign_that_is_not_encoded_is_refused_and_nothing_of_the_password_is_shown(url):
+    """SQLAlchemy would take what stands behind it for the host, and show it."""
+    with pytest.raises(InvalidValue, match="write it as %40") as refused:
+        make_engine(url)
+    assert "den8" not in str(refused.value)
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "alembic", "current"],
+        cwd=CHECKOUT,
+        env=os.environ | {"DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert "den8" not in ran.stdout + ran.stderr
+
+
+def test_an_at_sign_elsewhere_is_left_alone():
+    for url in (
+        "postgresql://ann@/crm?host=@abstract",
+        "postgresql://ann:a%40b@localhost/crm",
+        "postgresql:///crm?user=ann@example.com&application_name=a@b",
+    ):
+        normalize_url(url)
+    url = normalize_url("postgresql://ann@localhost/crm?password=8old8&password=8hidden8")
+    assert (url.password, "8" in str(url)) == ("8hidden8", False)
