@@ -25,6 +25,27 @@ _LEFT_BY_UNMERGE = """
             AND move.returned_at IS NOT NULL AND item.created_at BETWEEN merge.merged_at AND move.returned_at
     )
 """
+# As revision 0016 does; a database that was restored or copied has lost them.
+_NOT_SET = """
+    FROM (VALUES ('random_page_cost', '1.1'), ('hnsw.iterative_scan', 'strict_order')) AS ours(name, value)
+    WHERE current_setting(name, true) IS DISTINCT FROM value AND NOT EXISTS (
+        SELECT FROM pg_db_role_setting AS s
+        JOIN pg_database AS d ON d.oid = s.setdatabase AND d.datname = current_database(),
+            unnest(s.setconfig) AS made
+        WHERE s.setrole = 0 AND made LIKE ours.name || '=%'
+    )
+"""
+_SET_FOR_SEARCHES = f"""
+    DO $$
+    DECLARE
+        missing record;
+    BEGIN
+        PERFORM '[1]'::vector;  -- loads the extension, whose settings are then known
+        FOR missing IN SELECT name, value {_NOT_SET} LOOP
+            EXECUTE format('ALTER DATABASE %I SET %s = %L', current_database(), missing.name, missing.value);
+        END LOOP;
+    END $$
+"""
 
 
 def _of_another_customer(table: str, *, explained: bool) -> str:
@@ -162,6 +183,14 @@ CHECKS = [
         "searches do not use their HNSW indexes",
         "crm db check; ANALYZE the tables; REINDEX INDEX CONCURRENTLY",
         vectors.unused_hnsw,
+    ),
+    Check(
+        "search_settings",
+        Severity.INFO,
+        "searches in plain SQL may read whole tables or find too little (search_objects does not)",
+        "crm doctor --fix as the database's owner, or ALTER DATABASE ... SET",
+        f"SELECT format('%s should be %s', name, value) {_NOT_SET}",
+        lambda patient: patient.run(_SET_FOR_SEARCHES),
     ),
     Check(
         "tickets",

@@ -104,6 +104,9 @@ FAULTS = {
         FROM (SELECT * FROM messages LIMIT 1) AS m, generate_series(1, 2000) AS n;
         CREATE INDEX idle ON messages ((content || content)) WITH (fillfactor = 10)
     """,
+    "search_settings": """
+        DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET ALL', current_database()); END $$
+    """,
     "tickets": f"{TRIGGERS_OFF} UPDATE tickets SET status = 'closed' {TRIGGERS_ON}",
     "records": f"{RECORD_OFF} UPDATE ticket_status_changes SET changed_by = 'human:8' {RECORD_ON}",
     "ticket_numbers": "SELECT setval('ticket_number_seq', 2)",
@@ -140,7 +143,14 @@ FAULTS = {
 """What is planted for each check; the rest have tests of their own."""
 
 ELSEWHERE = {"postgresql_version", "no_roles", "rights", "left_by_unmerge"}
-MENDED = ["guards", "indexes", "ticket_numbers", "uncanonical_addresses", "zero_vectors"]
+MENDED = [
+    "guards",
+    "indexes",
+    "search_settings",
+    "ticket_numbers",
+    "uncanonical_addresses",
+    "zero_vectors",
+]
 
 
 def names(report: doctor.Report, *, but: set[str] = frozenset()) -> set[str]:

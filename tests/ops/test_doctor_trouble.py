@@ -231,11 +231,9 @@ def beside(engine, monkeypatch) -> Engine:
 def test_embeddings_are_looked_at_in_whichever_table_they_are(beside):
     report = examine(beside, only=["zero_vectors", "embedding_models"])
 
+    # Several models are no fault where a column keeps them apart.
     examples = {finding.check: finding.examples for finding in report.findings}
-    assert examples == {
-        "zero_vectors": ("shelf 8 1",),
-        "embedding_models": ("shelf by a: 2", "shelf by b: 1"),
-    }
+    assert examples == {"zero_vectors": ("shelf 8 1",)}
 
 
 def test_a_row_that_is_nothing_but_a_useless_embedding_is_removed(beside):

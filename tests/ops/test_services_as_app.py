@@ -23,6 +23,7 @@ from app.services import (
     conversations,
     duplicates,
     identity,
+    indexing,
     knowledge,
     merging,
     metrics,
@@ -179,6 +180,15 @@ def test_knowledge_search_and_metrics(engine):
     # Each on a connection of its own, where pgvector has not been used before.
     with Session(engine) as session:
         assert search.search_knowledge(session, "How do I reset my password?", embedder=embedder)
+    with Session(engine) as session, session.begin():
+        assert indexing.embed_missing(session, embedder) > 0
+        assert {one.missing for one in indexing.embedding_status(session)} == {0}
+    with Session(engine) as session:
+        options = {"embedder": embedder, "mode": "hybrid"}
+        assert search.search_messages(session, "export", **options)
+        found = search.search_tickets(session, "export", **options)
+        assert search.search_all(session, "export", **options)
+        assert search.similar_tickets(session, found[0].id)
     with Session(engine) as session, session.begin():
         metrics.record(session, MetricType.SENTIMENT, 0.5, channel=Channel.EMAIL)
         assert metrics.channel_metrics(session)
