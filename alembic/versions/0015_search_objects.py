@@ -69,7 +69,7 @@ BEGIN
                 USING ERRCODE = 'invalid_parameter_value';
         END IF;
     END LOOP;
-    RETURN array_to_string(conditions, ' AND ');
+    RETURN COALESCE(array_to_string(conditions, ' AND '), '');
 END;
 $$
     """,

@@ -50,6 +50,6 @@ BEGIN
                 USING ERRCODE = 'invalid_parameter_value';
         END IF;
     END LOOP;
-    RETURN array_to_string(conditions, ' AND ');
+    RETURN COALESCE(array_to_string(conditions, ' AND '), '');
 END;
 $$;
