@@ -41,6 +41,7 @@ DECLARE
     base CONSTANT text := CASE object_type WHEN 'knowledge' THEN 'knowledge_base' ELSE object_type || 's' END;
     of_model text := query_model;
     few uuid[];
+    share double precision;
     row_id text := 'o.id';
     distance text := '(o.embedding <=> $1)';
     source text := 'knowledge_base o WHERE o.is_active AND o.embedding IS NOT NULL';
@@ -58,11 +59,15 @@ BEGIN
                 INTO few USING few_rows;
             IF cardinality(few) > few_rows THEN
                 few := NULL;
+                -- Some fifty pages of the table tell which share of all rows that is.
+                EXECUTE 'SELECT avg(CASE WHEN ' || conditions || ' THEN 1 ELSE 0 END) FROM ' || base
+                    || ' o TABLESAMPLE SYSTEM ($1) REPEATABLE (1)'
+                    INTO share USING 5000.0 / GREATEST(pg_relation_size(base::regclass) / 8192, 50);
             END IF;
         END IF;
-        -- The rows that a filter leaves lie farther from the vector: the scan has to look about more.
-        PERFORM set_config('hnsw.ef_search',
-            CASE WHEN conditions = '' THEN GREATEST(depth, 200) ELSE 1000 END::text, true);
+        -- The fewer rows a filter leaves, the farther from the vector they lie: so much more is looked at.
+        PERFORM set_config('hnsw.ef_search', round(LEAST(1000, GREATEST(
+            depth, CASE WHEN conditions = '' THEN 200 ELSE 200 / GREATEST(share, 0.1) END)))::text, true);
         IF object_type = 'knowledge' THEN
             IF of_model IS NOT NULL THEN
                 -- Nothing of this model is no reason to look at every vector.
