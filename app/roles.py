@@ -1,4 +1,4 @@
-"""Who may do what: the database's roles, and the one list of their rights on every table.
+"""Who may do what: the database's roles, and the one list of their rights on every object.
 
 A role gets what its line says and nothing else. The owner of the tables is nobody's login; migrations work
 as the owner through ``migrator``. ``script`` is plain SQL, so that it can be read, and run by hand on a
@@ -133,7 +133,7 @@ def apply(
     """Create or repair the roles, commit, and return what was wrong before.
 
     The first time it needs a superuser, or somebody who may create roles and owns the tables; afterwards the
-    migrator is enough, as long as only rights on tables are to be repaired.
+    migrator is enough, as long as only rights on tables and functions are to be repaired.
 
     Raises:
         CRMError: the database user may not do it, or did not get its locks.
