@@ -160,18 +160,14 @@ BEGIN
         EXECUTE format('ALTER %s %s OWNER TO {prefix}_owner', kind, object);
     END LOOP;
 
-    FOR object IN
-        SELECT p.oid::regprocedure FROM pg_proc AS p
-        WHERE p.proowner = '{prefix}_owner'::regrole AND p.prosecdef
-            AND has_function_privilege('public', p.oid, 'EXECUTE')
-    LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', object);
-    END LOOP;
-
     FOR object, kind IN
         SELECT c.oid::regclass::text, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END
         FROM pg_class AS c
         WHERE c.relowner = '{prefix}_owner'::regrole AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
+        UNION ALL
+        SELECT p.oid::regprocedure::text, 'FUNCTION'
+        FROM pg_proc AS p
+        WHERE p.proowner = '{prefix}_owner'::regrole AND p.prosecdef
     LOOP
         EXECUTE format(
             'REVOKE ALL ON %s %s FROM PUBLIC, {prefix}_app, {prefix}_readonly, {prefix}_auditor', kind, object
@@ -182,7 +178,7 @@ BEGIN
         VALUES
             {rights}
     LOOP
-        IF to_regclass(object) IS NOT NULL THEN
+        IF COALESCE(to_regclass(object)::oid, to_regproc(object)::oid) IS NOT NULL THEN
             EXECUTE format('GRANT %s ON %s %s TO %I', rights, kind, object, grantee);
         END IF;
     END LOOP;
@@ -194,24 +190,23 @@ $crm$;
 def render(
     prefix: str,
     *,
-    tables: Mapping[str, Mapping[str, str]],
-    sequences: Mapping[str, Mapping[str, str]],
+    lines: Mapping[str, Mapping[str, Mapping[str, str]]],
     functions: Sequence[str],
 ) -> str:
-    """The script. ``tables`` and ``sequences``: name -> role without its prefix -> rights."""
-    lines = [
-        f"({_literals([kind, f'public.{name}', f'{prefix}_{role}', rights])})"
-        for kind, objects in (("TABLE", tables), ("SEQUENCE", sequences))
+    """The script. ``lines``: kind of object -> name -> role without its prefix -> rights."""
+    rights = [
+        f"({_literals([kind, f'public.{name}', f'{prefix}_{role}', line])})"
+        for kind, objects in lines.items()
         for name, by_role in objects.items()
-        for role, rights in by_role.items()
-        if rights
+        for role, line in by_role.items()
+        if line
     ]
     return _SCRIPT.format(
         prefix=prefix,
         powers=_literals(POWERS),
-        relations=_literals([*tables, *sequences]),
+        relations=_literals([*lines["TABLE"], *lines["SEQUENCE"]]),
         functions=_literals(functions),
-        rights=",\n            ".join(lines),
+        rights=",\n            ".join(rights),
     )
 
 

@@ -41,6 +41,10 @@ RIGHTS = text("""
     WHERE NOT is_sequence AND attrelid = oid AND attnum > 0 AND NOT attisdropped
         AND NOT has_table_privilege(role, oid, privilege)
         AND has_column_privilege(role, oid, attnum, privilege)
+    UNION ALL
+    SELECT role, proname, 'EXECUTE', '' FROM roles, pg_proc
+    WHERE pronamespace = 'public'::regnamespace AND proname = ANY (:functions) AND prosecdef
+        AND role <> 'public' AND has_function_privilege(role, oid, 'EXECUTE')
 """)
 """Role, object, privilege, and the column where the right is not on the whole object."""
 
@@ -48,6 +52,8 @@ EXISTING = text("""
     SELECT relname FROM pg_class
     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')
         AND (relname = ANY (:relations) OR relowner = to_regrole(:owner))
+    UNION
+    SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND proname = ANY (:functions)
 """)
 
 WRONG = text("""
@@ -137,4 +143,4 @@ WRONG = text("""
     WHERE NOT has_schema_privilege(:owner, 'public', 'CREATE')
     ORDER BY 1
 """)
-"""One line for each thing that is not as it should be, but the rights on tables and sequences."""
+"""One line for each thing that is not as it should be, but the rights on tables, sequences and functions."""

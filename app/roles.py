@@ -1,4 +1,4 @@
-"""Who may do what: the database's roles, and the one list of their rights on every table.
+"""Who may do what: the database's roles, and the one list of their rights on every object.
 
 A role gets what its line says and nothing else. The owner of the tables is nobody's login; migrations work
 as the owner through ``migrator``. ``script`` is plain SQL, so that it can be read, and run by hand on a
@@ -20,7 +20,7 @@ from ._roles_state import EXISTING, POWERS, RIGHTS, WRONG
 from .errors import CRMError, InvalidValue
 
 TABLES: dict[str, dict[str, str]] = {
-    # In the words of GRANT. The app writes business rows, and reads the audit that the triggers write.
+    # In the words of GRANT. The app writes business rows, and triggers and functions the audit.
     "agent_metrics": {"app": "SELECT, INSERT", "readonly": "SELECT", "auditor": "SELECT"},
     "alembic_version": {"app": "SELECT", "readonly": "SELECT", "auditor": "SELECT"},
     "channel_configs": {"app": "SELECT", "readonly": "SELECT", "auditor": "SELECT"},
@@ -54,13 +54,7 @@ TABLES: dict[str, dict[str, str]] = {
         "auditor": "SELECT",
     },
     "embedding_queue": {"app": "SELECT, INSERT, UPDATE, DELETE", "readonly": "SELECT", "auditor": "SELECT"},
-    # Order, time and database user of an event are the database's own word.
-    "identity_events": {
-        "app": "SELECT, INSERT (id, customer_id, event, identifier_id, other_customer_id, merge_id, actor, "
-        "reason, details)",
-        "readonly": "",
-        "auditor": "SELECT",
-    },
+    "identity_events": {"app": "SELECT", "readonly": "", "auditor": "SELECT"},
     "inbound_receipts": {"app": "SELECT, INSERT", "readonly": "SELECT", "auditor": "SELECT"},
     "knowledge_base": {"app": "SELECT, INSERT, UPDATE", "readonly": "SELECT", "auditor": "SELECT"},
     "knowledge_embeddings": {
@@ -93,6 +87,10 @@ TABLES: dict[str, dict[str, str]] = {
 }
 SEQUENCES: dict[str, dict[str, str]] = {
     "ticket_number_seq": {"app": "USAGE", "readonly": "", "auditor": "SELECT"},
+}
+FUNCTIONS: dict[str, dict[str, str]] = {
+    # Of those that run as their owner; triggers call the others.
+    "record_identity_events": {"app": "EXECUTE", "readonly": "", "auditor": ""},
 }
 ROLES = ("app", "readonly", "auditor")
 
@@ -135,7 +133,7 @@ def apply(
     """Create or repair the roles, commit, and return what was wrong before.
 
     The first time it needs a superuser, or somebody who may create roles and owns the tables; afterwards the
-    migrator is enough, as long as only rights on tables are to be repaired.
+    migrator is enough, as long as only rights on tables and functions are to be repaired.
 
     Raises:
         CRMError: the database user may not do it, or did not get its locks.
@@ -169,7 +167,7 @@ def differences(
     missing = [f"there is no role {name}" for name in names.values() if name not in present]
     if missing:
         return missing
-    lines = {**_tables(version_table), **SEQUENCES}
+    lines = {**_tables(version_table), **SEQUENCES, **FUNCTIONS}
     values = {
         "owner": names["owner"],
         "migrator": names["migrator"],
@@ -213,8 +211,8 @@ def own_functions() -> set[str]:
 
 def _statements(prefix: str, version_table: str) -> str:
     check_prefix(prefix)
-    tables = _tables(version_table)
-    return render(prefix, tables=tables, sequences=SEQUENCES, functions=sorted(own_functions()))
+    lines = {"TABLE": _tables(version_table), "SEQUENCE": SEQUENCES, "FUNCTION": FUNCTIONS}
+    return render(prefix, lines=lines, functions=sorted(own_functions()))
 
 
 def _tables(version_table: str) -> dict[str, dict[str, str]]:

@@ -15,13 +15,12 @@ from ..models import (
     Customer,
     CustomerIdentifier,
     IdentifierType,
-    IdentityEvent,
     IdentityEventType,
     uuid7,
 )
 from ..normalization import PLACEHOLDER_DOMAIN
 from ..schemas import CustomerProfile, Identifier, IdentityPolicy
-from ._events import event
+from ._events import event, record, recording
 from ._matching import Decision, Holding, is_number
 
 ACTOR = "system:identity"
@@ -58,8 +57,7 @@ def apply(session: Session, call: Call, decision: Decision, to_fill: dict[str, s
     if to_fill:
         session.execute(update(Customer).where(Customer.id == customer_id).values(_if_blank(to_fill)))
     events += _conflicts(customer_id, decision.unreported)
-    if events:
-        session.execute(insert(IdentityEvent).values(events))
+    record(session, *events)
     return decision
 
 
@@ -95,7 +93,7 @@ def _create(session: Session, call: Call, decision: Decision, customer_id: UUID)
     conflicts = _conflicts(customer_id, [other for other in decision.candidates if other not in losers])
     events = [_event(IdentityEventType.CREATED, customer_id), *attached, *reassigned, *conflicts]
     # One statement: customer, identifiers and events are there together.
-    statement = insert(IdentityEvent).values(events).add_cte(customer.cte("new_customer"))
+    statement = recording(events).add_cte(customer.cte("new_customer"))
     if rows:
         statement = statement.add_cte(insert(CustomerIdentifier).values(rows).cte("new_identifiers"))
     session.execute(statement)

@@ -6,14 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Update, delete, insert, select, text, update
+from sqlalchemy import CursorResult, Update, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from ..errors import InvalidValue
-from ..models import Customer, CustomerIdentifier, IdentityEvent, IdentityEventType
+from ..models import Customer, CustomerIdentifier, IdentityEventType
 from ..normalization import identity_key, is_blocked, normalize_identifier, normalize_phone
 from ..schemas import Fate, Identifier, NormalizationReport, Uncanonical
-from ._events import event
+from ._events import event, record
 from ._input import checked_actor
 from ._matching import find_holdings
 from .identity import _LOCK as LOCK_KEYS
@@ -203,5 +203,5 @@ def _join(session: Session, value: Uncanonical, twin: CustomerIdentifier, actor:
         twin.verified = True
         session.flush()
         events.append(event(IdentityEventType.VERIFIED, twin.customer_id, actor=actor, identifier_id=twin.id))
-    session.execute(insert(IdentityEvent).values(events))
+    record(session, *events)
     return Fate.JOINED

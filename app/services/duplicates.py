@@ -7,14 +7,14 @@ import math
 from collections.abc import Iterator
 from uuid import UUID
 
-from sqlalchemy import insert, literal, select
+from sqlalchemy import literal, select
 from sqlalchemy.orm import Session
 
 from ..errors import InvalidValue, Unavailable
 from ..models import CustomerRedirect, IdentityEvent, IdentityEventType
 from ..schemas import DuplicateCandidate
 from ._blocking import pairs
-from ._events import event
+from ._events import event, record
 from ._input import checked_actor, checked_limit, checked_text, checked_uuid
 from ._living import lock_living
 from .merging import current_customer_id
@@ -76,7 +76,7 @@ def reject_duplicate(session: Session, a_id: UUID, b_id: UUID, *, actor: str, re
         rejected = event(
             IdentityEventType.NOT_DUPLICATE, one, actor=actor, other_customer_id=other, reason=reason
         )
-        session.execute(insert(IdentityEvent).values(rejected))
+        record(session, rejected)
 
 
 def _candidates(session: Session, customer_id: UUID | None) -> Iterator[DuplicateCandidate]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import ARRAY, Text, bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -23,7 +23,7 @@ from ..normalization import (
 )
 from ..schemas import Assurance, CustomerProfile, Identifier, IdentityPolicy, Outcome, Resolution
 from ._applying import Call, addresses_in, apply, identifier_row
-from ._events import event
+from ._events import event, record
 from ._input import checked_actor, checked_code, checked_kind, checked_optional_text, checked_uuid
 from ._living import lock_living
 from ._matching import NUMBER_TYPES, Decision, decide, find_holdings, holdings, key_of
@@ -258,7 +258,7 @@ def _record(
     reason: str | None = None,
 ) -> None:
     row = event(event_type, identifier.customer_id, actor=actor, identifier_id=identifier.id, reason=reason)
-    session.execute(insert(IdentityEvent).values(row))
+    record(session, row)
 
 
 def canonical(

@@ -14,13 +14,12 @@ from ..models import (
     Customer,
     CustomerMerge,
     CustomerRedirect,
-    IdentityEvent,
     IdentityEventType,
     uuid7,
 )
 from ..schemas import MergePlan, UnmergeReport
 from . import _merge_profiles
-from ._events import event
+from ._events import event, record
 from ._input import checked_actor, checked_text, checked_uuid
 from ._living import find_living, lock_living
 from ._merge_addresses import forget_addresses, name_addresses
@@ -117,17 +116,16 @@ def merge(
     )
     if filled:
         _merge_profiles.fill(session, merge_id, survivor_id, filled)
-    session.execute(
-        insert(IdentityEvent).values(
-            event(
-                IdentityEventType.MERGED,
-                survivor_id,
-                actor=actor,
-                other_customer_id=absorbed_id,
-                merge_id=merge_id,
-                reason=reason,
-            )
-        )
+    record(
+        session,
+        event(
+            IdentityEventType.MERGED,
+            survivor_id,
+            actor=actor,
+            other_customer_id=absorbed_id,
+            merge_id=merge_id,
+            reason=reason,
+        ),
     )
     session.expire_all()
     return session.get_one(CustomerMerge, merge_id)
@@ -192,17 +190,16 @@ def unmerge(session: Session, merge_id: UUID, *, actor: str, reason: str) -> Unm
             undo_report=report.model_dump(mode="json"),
         )
     )
-    session.execute(
-        insert(IdentityEvent).values(
-            event(
-                IdentityEventType.UNMERGED,
-                done.absorbed_id,
-                actor=actor,
-                other_customer_id=living_id,
-                merge_id=merge_id,
-                reason=reason,
-            )
-        )
+    record(
+        session,
+        event(
+            IdentityEventType.UNMERGED,
+            done.absorbed_id,
+            actor=actor,
+            other_customer_id=living_id,
+            merge_id=merge_id,
+            reason=reason,
+        ),
     )
     session.expire_all()
     return report

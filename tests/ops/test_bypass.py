@@ -33,6 +33,8 @@ UNRECORDED = """
 
 MOVE = "UPDATE tickets SET status = 'resolved' WHERE id = :ticket"
 
+EVENT = "INSERT INTO identity_events (customer_id, event, actor)"
+
 REFUSED = {
     "write into the record": """
         INSERT INTO ticket_status_changes
@@ -69,6 +71,16 @@ REFUSED = {
     "delete the ticket": "DELETE FROM tickets WHERE id = :ticket",
     "give the ticket another id": "UPDATE tickets SET id = gen_random_uuid() WHERE id = :ticket",
     "give the ticket another number": "UPDATE tickets SET ticket_number = 'TKT-9999' WHERE id = :ticket",
+    "write an identity event": f"{EVENT} VALUES (:ticket, 'verified', 'human:7')",
+    "write no identity event": f"{EVENT} SELECT id, 'verified', 'human:7' FROM tickets WHERE false",
+    "change an identity event": "UPDATE identity_events SET actor = 'human:8'",
+    "change an identity event where nothing matches": "UPDATE identity_events SET reason = '' WHERE false",
+    "remove identity events": "DELETE FROM identity_events",
+    "empty the identity events": "TRUNCATE identity_events",
+    "replace the identity events' function": """
+        CREATE OR REPLACE FUNCTION record_identity_events(events jsonb) RETURNS void LANGUAGE sql AS ''
+    """,
+    "unpin the identity events' function": "ALTER FUNCTION record_identity_events(jsonb) RESET search_path",
     "disable all triggers": "ALTER TABLE tickets DISABLE TRIGGER ALL",
     "disable the users' triggers": "ALTER TABLE tickets DISABLE TRIGGER USER",
     "disable the record's trigger": "ALTER TABLE tickets DISABLE TRIGGER trg_ticket_record_update",

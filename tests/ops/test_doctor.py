@@ -284,13 +284,24 @@ def test_an_old_server_is_told(patient, monkeypatch):
     assert names(examine(patient, only=["postgresql_version"])) == {"postgresql_version"}
 
 
-def test_rights_are_compared_and_mended_once_there_are_roles(own_desk):
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("GRANT TRUNCATE ON tickets TO {app}", "app may TRUNCATE tickets, and should not"),
+        ("GRANT INSERT ON identity_events TO {app}", "app may INSERT identity_events, and should not"),
+        (
+            "REVOKE EXECUTE ON FUNCTION record_identity_events FROM {app}",
+            "app may EXECUTE record_identity_events: not granted",
+        ),
+    ],
+)
+def test_rights_are_compared_and_mended_once_there_are_roles(own_desk, damage, told):
     assert not names(examine(own_desk.admin, role_prefix=own_desk.prefix))
-    own_desk.run(own_desk.role("GRANT TRUNCATE ON tickets TO {app}"))
+    own_desk.run(own_desk.role(damage))
 
     report = examine(own_desk.admin, role_prefix=own_desk.prefix)
     assert names(report) == {"rights"}
-    assert report.findings[0].examples == (f"{own_desk.prefix}_app may TRUNCATE tickets, and should not",)
+    assert report.findings[0].examples == (f"{own_desk.prefix}_{told}",)
 
     assert examine(own_desk.admin, role_prefix=own_desk.prefix, fix=True).exit_code == 0
     assert roles.differences(own_desk.admin.connect(), own_desk.prefix) == []

@@ -60,9 +60,9 @@ def test_the_lines_keep_to_what_the_roles_are_for():
         assert rights["auditor"] == {"SELECT": set()}, table
         assert rights["readonly"] in ({}, {"SELECT": set()}), table
         assert rights["app"].keys() <= {"SELECT", "INSERT", "UPDATE", "DELETE"}, table
-    for audit in ("ticket_status_changes", "ticket_field_changes", "ticket_record_heads"):
+    for audit in ("ticket_status_changes", "ticket_field_changes", "ticket_record_heads", "identity_events"):
         assert listed(audit, "app") == {"SELECT": set()}
-    assert listed("identity_events", "app").keys() == {"SELECT", "INSERT"}
+    assert roles.FUNCTIONS == {"record_identity_events": {"app": "EXECUTE", "readonly": "", "auditor": ""}}
     assert "DELETE" not in listed("tickets", "app")
 
 
@@ -187,19 +187,34 @@ def test_the_readers_begin_read_only_transactions(desk):
             assert connection.scalar(text("SHOW transaction_read_only")) == "on"
 
 
-def test_every_function_that_runs_as_its_owner_is_pinned_and_closed_to_the_public(desk):
+def test_every_function_that_runs_as_its_owner_is_pinned_and_open_to_whom_its_line_names(desk):
     functions = desk.run(
         """
-        SELECT proname, proconfig, has_function_privilege('public', oid, 'EXECUTE') AS is_open,
-            has_function_privilege(:app, oid, 'EXECUTE') AS is_open_to_app
+        SELECT proname, proconfig, has_function_privilege('public', oid, 'EXECUTE') AS is_public, ARRAY(
+            SELECT role FROM unnest(CAST(:roles AS text[])) AS role
+            WHERE has_function_privilege(concat(CAST(:prefix AS text), '_', role), oid, 'EXECUTE')
+        ) AS callers
         FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace
     """,
-        app=f"{desk.prefix}_app",
+        roles=list(roles.ROLES),
+        prefix=desk.prefix,
     )
-    assert {"record_ticket_status", "follow_customer_redirect"} <= {f.proname for f in functions}
+    assert {"record_ticket_status", "follow_customer_redirect", *roles.FUNCTIONS} <= {
+        f.proname for f in functions
+    }
     for function in functions:
+        line = roles.FUNCTIONS.get(function.proname, {})
         assert function.proconfig == ["search_path=pg_catalog, public, pg_temp"], function.proname
-        assert (function.is_open, function.is_open_to_app) == (False, False), function.proname
+        assert not function.is_public, function.proname
+        assert function.callers == [role for role in roles.ROLES if line.get(role)], function.proname
+
+
+@pytest.mark.parametrize("role", roles.ROLES)
+def test_only_the_app_records_identity_events_and_only_through_the_function(desk, role):
+    may = role == "app"
+    assert (refusal(desk, role, "SELECT record_identity_events('[]')") is None) == may
+    insert = "INSERT INTO identity_events (customer_id, event, actor) SELECT id, 'created', 'human:7'"
+    assert refusal(desk, role, f"{insert} FROM customers") == REFUSED
 
 
 def test_the_owner_cannot_log_in_and_the_migrator_works_as_the_owner(desk):
@@ -238,7 +253,20 @@ def test_doing_it_again_changes_nothing(desk):
         ("GRANT TRUNCATE ON tickets TO {app}", "may TRUNCATE tickets"),
         ("GRANT UPDATE (ticket_number) ON tickets TO {app}", "may UPDATE tickets (ticket_number)"),
         ("GRANT INSERT ON ticket_status_changes TO {app}", "may INSERT ticket_status_changes"),
+        ("GRANT INSERT ON identity_events TO {app}", "may INSERT identity_events"),
         ("GRANT INSERT (db_user) ON identity_events TO {app}", "may INSERT identity_events (db_user)"),
+        (
+            "REVOKE EXECUTE ON FUNCTION record_identity_events FROM {app}",
+            "app may EXECUTE record_identity_events: not granted",
+        ),
+        (
+            "GRANT EXECUTE ON FUNCTION record_identity_events TO {readonly}",
+            "readonly may EXECUTE record_identity_events, and should not",
+        ),
+        (
+            "GRANT EXECUTE ON FUNCTION record_ticket_status TO {app}",
+            "app may EXECUTE record_ticket_status, and should not",
+        ),
         ("GRANT SELECT ON customers TO PUBLIC", "public may SELECT customers"),
         ("GRANT UPDATE ON SEQUENCE ticket_number_seq TO {app}", "may UPDATE ticket_number_seq"),
         ("REVOKE INSERT ON messages FROM {app}", "may INSERT messages: not granted"),
@@ -322,6 +350,7 @@ def test_the_migrator_can_migrate_and_repairs_the_rights_of_new_tables(own_desk)
 
     found = own_desk.wrong()
     assert f"{own_desk.prefix}_app may SELECT identity_events: not granted" in found
+    assert f"{own_desk.prefix}_app may EXECUTE record_identity_events: not granted" in found
     assert not [problem for problem in found if "owned" in problem]
 
     assert own_desk.repair("migrator") == found
