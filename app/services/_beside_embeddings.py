@@ -141,7 +141,13 @@ class Beside:
             WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(hashtextextended(:lock, 0)) AS mine)
             INSERT INTO embedding_queue (object_type, model, object_id)
             SELECT :object_type, :model, o.id FROM turn, {self._source.table} o
-            WHERE turn.mine AND {self._is_missing()} ON CONFLICT DO NOTHING
+            WHERE turn.mine AND {self._is_missing()}
+                -- What another worker has done and not committed is still here: no need to wait for it.
+                AND NOT EXISTS (
+                    SELECT FROM embedding_queue q
+                    WHERE q.object_type = :object_type AND q.model = :model AND q.object_id = o.id
+                )
+            ON CONFLICT DO NOTHING
             """,  # noqa: S608
             lock=lock,
         ).rowcount
