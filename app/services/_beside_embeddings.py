@@ -13,7 +13,7 @@ from ..embeddings import Embedder
 from ..models import EMBEDDING_DIMENSIONS, EmbeddedType, EmbeddingModel
 from ..models.vector import HalfVector
 from ..schemas import EmbeddingStatus, ObjectType
-from ._embedding import BATCH, Progress, embed_with_retries
+from ._embedding import BATCH, Progress, checked_model, embed_with_retries
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Beside:
         self._type = object_type
         self._source = _SOURCES[object_type]
         self._table, self._key = f"{object_type}_embeddings", f"{object_type}_id"
-        self._parameters = {"object_type": object_type.value, "model": embedder.model}
+        self._parameters = {"object_type": object_type.value, "model": checked_model(embedder)}
 
     def _execute(self, sql: str, **parameters: Any) -> CursorResult[Any]:
         result = self._session.execute(_typed(sql), self._parameters | parameters)

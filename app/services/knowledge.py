@@ -23,6 +23,7 @@ def embed_missing(
     somebody else has locked, so several workers can share the work.
 
     Raises:
+        InvalidValue: the model has no name of 1 to 255 characters.
         EmbedderUnavailable: the embedder failed. Batches before it are written; roll back or keep them.
         InvalidVector: the embedder returned a vector that cannot be stored.
     """
