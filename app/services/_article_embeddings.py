@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from ..embeddings import Embedder
 from ..models import Base, KnowledgeBaseEntry, KnowledgeEmbedding
 from ..schemas import EmbeddingStatus, ObjectType
-from ._embedding import BATCH, Progress, embed_with_retries, is_blank
+from ._embedding import BATCH, Progress, checked_model, embed_with_retries, is_blank
 
 ARTICLE = KnowledgeBaseEntry
 STAGED = KnowledgeEmbedding
@@ -71,16 +71,18 @@ def embed_missing(
     somebody else has locked, so several workers can share the work.
 
     Raises:
+        InvalidValue: the model has no name of 1 to 255 characters.
         EmbedderUnavailable: the embedder failed. Batches before it are written; roll back or keep them.
         InvalidVector: the embedder returned a vector that cannot be stored.
     """
+    model = checked_model(embedder)
     wanted = ACTIVE if source is None else and_(ACTIVE, ARTICLE.source == source)
-    missing = and_(wanted, ~is_current(embedder.model), ~is_staged(embedder.model))
+    missing = and_(wanted, ~is_current(model), ~is_staged(model))
     total, others, staged = session.execute(
         select(
             func.count().filter(missing),
-            func.count().filter(ARTICLE.embedding.is_not(None), embedder.model != MODEL),
-            exists().where(STAGED.model == embedder.model),
+            func.count().filter(ARTICLE.embedding.is_not(None), model != MODEL),
+            exists().where(STAGED.model == model),
         ).where(ACTIVE)
     ).one()
     store = _stage if others else _replace
@@ -101,7 +103,7 @@ def embed_missing(
         if progress is not None:
             progress(done, max(total, done))
     if (done and others) or staged:
-        _take_over(session, embedder.model)
+        _take_over(session, model)
     _forget_loaded(session)
     return done
 

@@ -13,7 +13,7 @@ from ..embeddings import Embedder
 from ..models import EMBEDDING_DIMENSIONS, EmbeddedType, EmbeddingModel
 from ..models.vector import HalfVector
 from ..schemas import EmbeddingStatus, ObjectType
-from ._embedding import BATCH, Progress, embed_with_retries
+from ._embedding import BATCH, Progress, checked_model, embed_with_retries
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Beside:
         self._type = object_type
         self._source = _SOURCES[object_type]
         self._table, self._key = f"{object_type}_embeddings", f"{object_type}_id"
-        self._parameters = {"object_type": object_type.value, "model": embedder.model}
+        self._parameters = {"object_type": object_type.value, "model": checked_model(embedder)}
 
     def _execute(self, sql: str, **parameters: Any) -> CursorResult[Any]:
         result = self._session.execute(_typed(sql), self._parameters | parameters)
@@ -141,7 +141,13 @@ class Beside:
             WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(hashtextextended(:lock, 0)) AS mine)
             INSERT INTO embedding_queue (object_type, model, object_id)
             SELECT :object_type, :model, o.id FROM turn, {self._source.table} o
-            WHERE turn.mine AND {self._is_missing()} ON CONFLICT DO NOTHING
+            WHERE turn.mine AND {self._is_missing()}
+                -- What another worker has done and not committed is still here: no need to wait for it.
+                AND NOT EXISTS (
+                    SELECT FROM embedding_queue q
+                    WHERE q.object_type = :object_type AND q.model = :model AND q.object_id = o.id
+                )
+            ON CONFLICT DO NOTHING
             """,  # noqa: S608
             lock=lock,
         ).rowcount

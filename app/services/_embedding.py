@@ -10,6 +10,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from ..embeddings import Embedder, embed_texts
 from ..errors import EmbedderUnavailable
+from ._input import checked_text
 
 Progress = Callable[[int, int], None]
 """Called with what is done and the total, after each batch."""
@@ -18,6 +19,15 @@ BATCH = 100
 """Texts that an embedder gets at a time."""
 _ATTEMPTS = 3
 _SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
+
+
+def checked_model(embedder: Embedder) -> str:
+    """The name of the embedder's model, if it can be kept.
+
+    Raises:
+        InvalidValue: it is no text of 1 to 255 characters.
+    """
+    return checked_text("embedder.model", embedder.model, max_length=255)
 
 
 def is_blank(text: Any) -> Any:

@@ -58,7 +58,7 @@ def change_category(
 def locked(session: Session, ticket_id: UUID) -> Ticket:
     """The ticket as it is, locked. An object loaded before is refreshed; what is pending on it stays."""
     session.flush()
-    statement = select(Ticket).where(Ticket.id == ticket_id).with_for_update()
+    statement = select(Ticket).where(Ticket.id == ticket_id).with_for_update(key_share=True)
     ticket = session.scalars(statement, execution_options={"populate_existing": True}).one_or_none()
     if ticket is None:
         raise TicketNotFound(ticket_id)

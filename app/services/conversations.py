@@ -323,7 +323,7 @@ def _wake_ticket(
     ticket = session.scalars(
         select(Ticket)
         .where(Ticket.id == _latest_ticket(conversation_id).scalar_subquery())
-        .with_for_update(),
+        .with_for_update(key_share=True),
         execution_options={"populate_existing": True},
     ).one_or_none()
     if ticket is None:

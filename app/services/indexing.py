@@ -14,7 +14,7 @@ from . import _article_embeddings
 from ._beside_embeddings import Beside
 from ._beside_embeddings import status as beside_status
 from ._embedding import Progress
-from ._input import checked_code, checked_limit, checked_text
+from ._input import checked_code, checked_limit
 
 
 def embed_missing(
@@ -47,7 +47,6 @@ def embed_missing(
     if not isinstance(object_types, Collection):
         raise InvalidValue("object_types", "must be a list of types")
     wanted = {checked_code("object_types", one, ObjectType) for one in object_types}
-    checked_text("embedder.model", embedder.model, max_length=255)
     left = None if limit is None else checked_limit(limit, maximum=1_000_000)
     done = 0
     for object_type in ObjectType:

@@ -244,7 +244,7 @@ def close_stale(session: Session, *, resolved_before: datetime, actor: str, limi
         .where(is_due(resolved_before))
         .order_by(Ticket.resolved_at, Ticket.id)
         .limit(checked_limit(limit))
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, key_share=True)
         .cte("due")
     )
     closed = session.execute(

@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._factory import bound_to
+    from .embedding_factories import (
+        EmbeddingModelFactory,
+        EmbeddingQueueEntryFactory,
+        KnowledgeEmbeddingFactory,
+        MessageEmbeddingFactory,
+        TicketEmbeddingFactory,
+    )
     from .factories import (
         AgentMetricFactory,
         ChannelConfigFactory,
@@ -19,15 +26,10 @@ if TYPE_CHECKING:
         CustomerMergeFactory,
         CustomerMergeMoveFactory,
         CustomerRedirectFactory,
-        EmbeddingModelFactory,
-        EmbeddingQueueEntryFactory,
         IdentityEventFactory,
         InboundReceiptFactory,
         KnowledgeBaseEntryFactory,
-        KnowledgeEmbeddingFactory,
-        MessageEmbeddingFactory,
         MessageFactory,
-        TicketEmbeddingFactory,
         TicketFactory,
         TicketLinkFactory,
     )
@@ -63,6 +65,11 @@ __all__ = [
 
 _ELSEWHERE = {
     "Databases": "postgres",
+    "EmbeddingModelFactory": "embedding_factories",
+    "EmbeddingQueueEntryFactory": "embedding_factories",
+    "KnowledgeEmbeddingFactory": "embedding_factories",
+    "MessageEmbeddingFactory": "embedding_factories",
+    "TicketEmbeddingFactory": "embedding_factories",
     "QueryRecorder": "recorder",
     "bound_to": "_factory",
     "provision": "postgres",

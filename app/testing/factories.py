@@ -10,7 +10,6 @@ legal history. Owners are passed as rows or as ids: ``customer=ada`` or ``custom
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Any
 
 from factory.declarations import (
@@ -21,7 +20,6 @@ from factory.declarations import (
     RelatedFactory,
     SelfAttribute,
     Sequence,
-    SubFactory,
     Trait,
 )
 from sqlalchemy import func, select
@@ -32,7 +30,6 @@ from ..models import (
     Channel,
     ChannelTone,
     ConversationStatus,
-    EmbeddedType,
     IdentifierType,
     IdentityEventType,
     KnowledgeCategory,
@@ -277,87 +274,6 @@ class KnowledgeBaseEntryFactory(CRMFactory):
     category = KnowledgeCategory.ACCOUNT
 
 
-class KnowledgeEmbeddingFactory(CRMFactory):
-    """An embedding of ``article`` as it is, by a model that does not answer yet."""
-
-    class Meta:
-        model = models.KnowledgeEmbedding
-
-    class Params:
-        article = owner("article_id", models.KnowledgeBaseEntry, KnowledgeBaseEntryFactory)
-
-    article_id = None
-    model = "next-model"
-    dimensions = 2
-    content_hash = LazyAttribute(lambda made: _hash(f"{made.article.title}\n{made.article.content}"))
-    embedding = LazyFunction(lambda: _point(0.5, 0.5))
-
-
-class MessageEmbeddingFactory(CRMFactory):
-    """An embedding of ``message`` as it is; ``embedding=None`` is one of a blank text."""
-
-    class Meta:
-        model = models.MessageEmbedding
-
-    class Params:
-        message = owner("message_id", models.Message, MessageFactory)
-
-    message_id = None
-    model = "present-model"
-    dimensions = 2
-    content_hash = LazyAttribute(lambda made: _hash(made.message.content[:8000]))
-    embedding = LazyFunction(lambda: _point(0.5, 0.5))
-
-
-class TicketEmbeddingFactory(CRMFactory):
-    """An embedding of ``ticket`` as it is, without messages."""
-
-    class Meta:
-        model = models.TicketEmbedding
-
-    class Params:
-        ticket = owner("ticket_id", models.Ticket, TicketFactory)
-
-    ticket_id = None
-    model = "present-model"
-    dimensions = 2
-    content_hash = LazyAttribute(lambda made: _hash(made.ticket.subject))
-    messages = 0
-    embedding = LazyFunction(lambda: _point(0.5, 0.5))
-
-
-class EmbeddingModelFactory(CRMFactory):
-    """The one row of the type of object, changed to what is passed where there is one."""
-
-    class Meta:
-        model = models.EmbeddingModel
-
-    object_type = EmbeddedType.MESSAGE
-    model = "present-model"
-    dimensions = 2
-
-    @classmethod
-    def _create(cls, model_class: type[models.Base], *args: Any, **kwargs: Any) -> Any:
-        session = current_session()
-        present = session.merge(model_class(*args, **kwargs))
-        session.flush()
-        return present
-
-
-class EmbeddingQueueEntryFactory(CRMFactory):
-    """``message`` (or the object that ``object_type`` and ``object_id`` name), found without an embedding."""
-
-    class Meta:
-        model = models.EmbeddingQueueEntry
-
-    class Params:
-        message = SubFactory(MessageFactory)
-
-    object_type = EmbeddedType.MESSAGE
-    model = "present-model"
-    object_id = SelfAttribute("message.id")
-
-
 class ChannelConfigFactory(CRMFactory):
     """The channel's one row, changed to what is passed: migrations seed all three."""
 
@@ -445,14 +361,6 @@ class CustomerRedirectFactory(CRMFactory):
     merge_id = None
     absorbed_id = SelfAttribute("merge.absorbed_id")
     customer_id = SelfAttribute("merge.survivor_id")
-
-
-def _hash(text: str) -> bytes:
-    return sha256(text.encode()).digest()
-
-
-def _point(*values: float) -> list[float]:
-    return [*values, *[0.0] * (models.EMBEDDING_DIMENSIONS - len(values))]
 
 
 def _act_as(session: Session, actor: str) -> None:

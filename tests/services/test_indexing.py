@@ -321,9 +321,10 @@ def test_bad_arguments_are_refused_before_anything_is_done(session, bad):
 
 
 @pytest.mark.parametrize("name", ["", " ", "m" * 256, "a\x00b", None, 7])
-def test_a_model_needs_a_name_that_can_be_kept(session, name):
+@pytest.mark.parametrize("object_type", ObjectType)
+def test_a_model_needs_a_name_that_can_be_kept(session, name, object_type):
     with pytest.raises(InvalidValue, match="model"):
-        indexing.embed_missing(session, Letters(name))
+        embed(session, Letters(name), object_type)
     assert session.scalars(select(EmbeddingModel)).all() == []
 
 
