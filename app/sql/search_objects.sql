@@ -45,7 +45,10 @@ DECLARE
     row_id text := 'o.id';
     distance text := '(o.embedding <=> $1)';
     source text := 'knowledge_base o WHERE o.is_active AND o.embedding IS NOT NULL';
-    nearest text := 'SELECT NULL::uuid AS id, NULL::double precision AS distance WHERE false';
+    nearest text;
+    page CONSTANT text := $q$ LIMIT $2) AS nearest WHERE distance <> 'NaN'$q$;
+    ids uuid[];
+    distances double precision[];
 BEGIN
     IF max_rows IS NULL OR max_rows NOT BETWEEN 1 AND 1000 THEN
         RAISE EXCEPTION 'max_rows must be from 1 to 1000' USING ERRCODE = 'invalid_parameter_value';
@@ -93,32 +96,39 @@ BEGIN
                     THEN ' JOIN ' || base || ' o ON o.id = ' || row_id ELSE '' END
                 || ' WHERE e.model = $4 AND e.embedding IS NOT NULL';
         END IF;
-        nearest := 'SELECT ' || row_id || ' AS id, ' || distance || ' AS distance FROM ' || source
-            || CASE
-                WHEN few IS NOT NULL THEN ' AND ' || row_id || ' = ANY ($3)'
-                WHEN conditions <> '' THEN ' AND ' || conditions ELSE ''
-            END
-            -- The sum is no expression of the index.
-            || ' ORDER BY ' || distance || CASE WHEN few IS NOT NULL THEN ' + 0' ELSE '' END || ' LIMIT $2';
+        source := source || CASE
+            WHEN few IS NOT NULL THEN ' AND ' || row_id || ' = ANY ($3)'
+            WHEN conditions <> '' THEN ' AND ' || conditions ELSE ''
+        END;
+        nearest := 'SELECT array_agg(id), array_agg(distance) FROM (
+            SELECT ' || row_id || ' AS id, ' || distance || ' AS distance FROM ' || source
+            || ' ORDER BY ' || distance;
+        IF few IS NULL THEN
+            EXECUTE nearest || page INTO ids, distances USING query, depth, few, of_model;
+        END IF;
+        -- The page is not full: there are no more rows, or the index does not lead to all of them, as happens
+        -- where many vectors are equal. The sum is no expression of the index, so this is a look at each.
+        IF COALESCE(cardinality(ids), 0) < depth THEN
+            EXECUTE nearest || ' + 0' || page INTO ids, distances USING query, depth, few, of_model;
+        END IF;
     END IF;
 
     IF query_text IS NULL THEN
-        RETURN QUERY EXECUTE '
-            SELECT id, 1 - distance, 1 - distance, row_number() OVER (ORDER BY distance, id),
+        RETURN QUERY
+            SELECT n.id, 1 - n.distance, 1 - n.distance, row_number() OVER (ORDER BY n.distance, n.id),
                 NULL::bigint, NULL::double precision
-            FROM (' || nearest || $q$) AS nearest
-            WHERE distance <> 'NaN' AND ($5 IS NULL OR 1 - distance >= $5)
-            ORDER BY distance, id
-        $q$ USING query, depth, few, of_model, min_similarity;
+            FROM unnest(ids, distances) AS n(id, distance)
+            WHERE min_similarity IS NULL OR 1 - n.distance >= min_similarity
+            ORDER BY n.distance, n.id;
         RETURN;
     END IF;
-    RETURN QUERY EXECUTE '
+    RETURN QUERY EXECUTE $q$
         WITH near AS MATERIALIZED (
             SELECT id, distance, row_number() OVER (ORDER BY distance, id) AS rank
-            FROM (' || nearest || $q$) AS nearest WHERE distance <> 'NaN'
+            FROM unnest($2, $3) AS n(id, distance)
         ), worded AS MATERIALIZED (
             SELECT id, score, row_number() OVER (ORDER BY score DESC, id) AS rank
-            FROM search_words($6, tsvector_to_array(to_tsvector('crm', left($7, 10000))), $2, $8)
+            FROM search_words($6, tsvector_to_array(to_tsvector('crm', left($7, 10000))), $12, $8)
         ), fused AS (
             SELECT id, n.distance, n.rank AS near_rank, w.rank AS word_rank, w.score AS word_score,
                 CASE WHEN $1 IS NULL THEN w.score
@@ -126,19 +136,19 @@ BEGIN
             FROM near n FULL JOIN worded w USING (id)
         )
         SELECT id, similarity, score, near_rank, word_rank, word_score FROM (
-            SELECT fused.*, 1 - COALESCE(distance, $q$ || CASE
+            SELECT fused.*, 1 - NULLIF(COALESCE(distance, $q$ || CASE
                 WHEN query IS NULL THEN 'NULL'
                 WHEN object_type = 'knowledge' THEN
                     $q$(SELECT o.embedding <=> $1 FROM knowledge_base o WHERE o.id = fused.id
                         AND ($4 IS NULL OR COALESCE(o.metadata #>> '{embedding,model}', $4) = $4))$q$
                 ELSE '(SELECT ' || distance || ' FROM ' || object_type || '_embeddings e WHERE '
                     || row_id || ' = fused.id AND e.model = $4)'
-            END || $q$) AS similarity FROM fused
+            END || $q$), 'NaN') AS similarity FROM fused
         ) AS measured
-        WHERE $5 IS NULL OR (similarity >= $5 AND similarity <> 'NaN')
+        WHERE $5 IS NULL OR similarity >= $5
         ORDER BY score DESC, id LIMIT $11
-    $q$ USING query, depth, few, of_model, min_similarity, object_type, query_text,
+    $q$ USING query, ids, distances, of_model, min_similarity, object_type, query_text,
         concat_ws(' AND ', CASE object_type WHEN 'knowledge' THEN 'o.is_active' END, NULLIF(conditions, '')),
-        vector_weight, text_weight, max_rows;
+        vector_weight, text_weight, max_rows, depth;
 END;
 $$;

@@ -156,6 +156,23 @@ def test_a_page_is_full_when_the_index_finds_little_and_memory_is_short(library)
         assert len(hits) == min(30, left) > 20
 
 
+EQUAL = text("""
+    INSERT INTO knowledge_base (title, content, category, embedding)
+    SELECT 'Thanks', 'Thanks!', 'general', CAST(:vector AS vector) FROM generate_series(1, 30) RETURNING id
+""")
+
+
+def test_rows_that_the_index_does_not_lead_to_are_found_where_the_page_would_not_be_full(session):
+    """Equal vectors, also of rows that were rolled back, crowd each other out of the graph."""
+    session.execute(text("DELETE FROM knowledge_base"))
+    for _ in range(60):
+        with session.begin_nested() as forgotten:
+            session.execute(EQUAL, {"vector": str(point(1.0, 2.0))})
+            forgotten.rollback()
+    kept = set(session.scalars(EQUAL, {"vector": str(point(1.0, 2.0))}))
+    assert {hit.id for hit in search.search_knowledge(session, point(1.0, 2.0), limit=40)} == kept
+
+
 def test_a_search_leaves_no_setting_behind(library):
     names = ("random_page_cost", "jit", "plan_cache_mode", "hnsw.ef_search", "hnsw.iterative_scan")
     with Session(library) as session:
