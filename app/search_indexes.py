@@ -80,18 +80,18 @@ def reindex(
         InvalidValue: there is no such index, or the memory or the number of workers makes no sense.
         CRMError: an index is not valid after its build.
     """
-    unknown = set(names) - {*VECTOR_INDEXES, *WORD_INDEXES}
+    unknown = [str(name) for name in names if name not in (*VECTOR_INDEXES, *WORD_INDEXES)]
     if unknown:
-        raise InvalidValue("names", f"there is no search index {', '.join(sorted(unknown))}")
-    read = _MEMORY.fullmatch(memory)
+        raise InvalidValue("names", f"there is no search index {', '.join(unknown)}")
+    read = _MEMORY.fullmatch(str(memory))
     if read is None or int(read[1]) * (1024 if read[2] == "GB" else 1) > _MOST_MEMORY:
         raise InvalidValue("memory", "must read like 512MB or 2GB, and be less than 2,048 GB")
-    if not 0 <= workers <= 64:
+    if workers not in range(65):
         raise InvalidValue("workers", "must be from 0 to 64")
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         settings = {
             "maintenance_work_mem": memory,
-            "max_parallel_maintenance_workers": str(workers),
+            "max_parallel_maintenance_workers": str(int(workers)),
             "statement_timeout": "0",
             "lock_timeout": "0",
         }
