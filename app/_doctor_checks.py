@@ -25,7 +25,7 @@ _LEFT_BY_UNMERGE = """
             AND move.returned_at IS NOT NULL AND item.created_at BETWEEN merge.merged_at AND move.returned_at
     )
 """
-# As revision 0016 does; a database that was restored or copied has lost them.
+# As revision 0017 does; a database that was restored or copied has lost them.
 _NOT_SET = """
     FROM (VALUES ('random_page_cost', '1.1'), ('hnsw.iterative_scan', 'strict_order')) AS ours(name, value)
     WHERE current_setting(name, true) IS DISTINCT FROM value AND NOT EXISTS (
