@@ -35,7 +35,7 @@ from app.testing import Databases, provision
 MODES = ("vector", "text", "hybrid")
 DEPTH = 10
 # Only their ratio matters: from four times as much for the vector to four times as much for the text.
-WEIGHTS = tuple((1.0, text) for text in (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0))
+WEIGHTS = tuple((1.0, text) for text in (0.1, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0))
 
 
 class Remembering:
@@ -117,7 +117,7 @@ def mrr(ranks: Sequence[int | None]) -> float:
 
 
 def figures(ranks: Sequence[int | None]) -> str:
-    return f"{hits(ranks, 1):5.2f} {hits(ranks, 5):5.2f} {mrr(ranks):5.2f}"
+    return f"{hits(ranks, 1):5.3f} {hits(ranks, 5):5.3f} {mrr(ranks):5.3f}"
 
 
 def report(asked: dict[str, Asked]) -> None:

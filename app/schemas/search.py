@@ -39,7 +39,9 @@ class Explanation(Schema):
     similarity: float | None
     text_rank: int | None
     text_score: float | None
-    """Sum of ln(1 + all objects / objects with the word) over the words that it shares with the query."""
+    """BM25 of the words that it shares with the query."""
+    text_coverage: float | None
+    """The part of the query's words, weighed by their rarity, that it has: from 0 to 1."""
 
 
 class Hit(Schema):

@@ -24,11 +24,12 @@ from ._input import checked_code, checked_limit, checked_text, checked_time, che
 H = TypeVar("H", bound=Hit)
 C = TypeVar("C", bound=StrEnum)
 
-DEFAULT_WEIGHTS = (1.0, 0.7)
+DEFAULT_WEIGHTS = (1.0, 0.18)
 """Of the ranks by vector and by words in a hybrid search; see ``benchmarks/search_quality.py --tune``."""
 MAX_QUERY = 10_000
 _MAX_VALUES = 1_000
 
+_SIDES = ("vector_rank", "text_rank", "text_score", "text_coverage")
 PARAMETERS = (
     bindparam("query", type_=Vector(EMBEDDING_DIMENSIONS)),
     bindparam("query_text", type_=Text),
@@ -38,7 +39,7 @@ PARAMETERS = (
     bindparam("vector_weight", type_=Double),
     bindparam("text_weight", type_=Double),
 )
-FOUND = "hit.id, hit.similarity, hit.score, hit.vector_rank, hit.text_rank, hit.text_score"
+FOUND = "hit.id, hit.similarity, hit.score, hit.vector_rank, hit.text_rank, hit.text_score, hit.text_coverage"
 
 
 def call(object_type: ObjectType, filters: str = "filters") -> str:
@@ -156,7 +157,7 @@ def hits(
 
 def _hit(kind: type[H], row: Row[Any], explain: bool) -> H:
     values = dict(row._mapping)
-    sides = {name: values.pop(name) for name in ("vector_rank", "text_rank", "text_score")}
+    sides = {name: values.pop(name) for name in _SIDES}
     if explain:
         values["explanation"] = Explanation(similarity=values["similarity"], **sides)
     return kind(**values)

@@ -13,7 +13,7 @@ CREATE OR REPLACE FUNCTION search_objects(
     min_similarity double precision DEFAULT NULL,
     query_model text DEFAULT NULL,
     vector_weight double precision DEFAULT 1,
-    text_weight double precision DEFAULT 0.7
+    text_weight double precision DEFAULT 0.18
 )
 RETURNS TABLE (
     id uuid,
@@ -21,7 +21,8 @@ RETURNS TABLE (
     score double precision,
     vector_rank bigint,
     text_rank bigint,
-    text_score double precision
+    text_score double precision,
+    text_coverage double precision
 )
 LANGUAGE plpgsql STABLE ROWS 10
 SET enable_sort = off
@@ -116,7 +117,7 @@ BEGIN
     IF query_text IS NULL THEN
         RETURN QUERY
             SELECT n.id, 1 - n.distance, 1 - n.distance, row_number() OVER (ORDER BY n.distance, n.id),
-                NULL::bigint, NULL::double precision
+                NULL::bigint, NULL::double precision, NULL::double precision
             FROM unnest(ids, distances) AS n(id, distance)
             WHERE min_similarity IS NULL OR 1 - n.distance >= min_similarity
             ORDER BY n.distance, n.id;
@@ -127,26 +128,30 @@ BEGIN
             SELECT id, distance, row_number() OVER (ORDER BY distance, id) AS rank
             FROM unnest($2, $3) AS n(id, distance)
         ), worded AS MATERIALIZED (
-            SELECT id, score, row_number() OVER (ORDER BY score DESC, id) AS rank
+            SELECT id, score, coverage, row_number() OVER (ORDER BY score DESC, id) AS rank
             FROM search_words($6, tsvector_to_array(to_tsvector('crm', left($7, 10000))), $12, $8)
         ), fused AS (
-            SELECT id, n.distance, n.rank AS near_rank, w.rank AS word_rank, w.score AS word_score,
-                CASE WHEN $1 IS NULL THEN w.score
-                    ELSE COALESCE($9 / (60 + n.rank), 0) + COALESCE($10 / (60 + w.rank), 0) END AS score
+            SELECT id, n.rank AS near_rank, w.rank AS word_rank, w.score AS word_score, w.coverage,
+                NULLIF(COALESCE(n.distance, $q$ || CASE
+                    WHEN query IS NULL THEN 'NULL'
+                    WHEN object_type = 'knowledge' THEN
+                        $q$(SELECT o.embedding <=> $1 FROM knowledge_base o WHERE o.id = w.id
+                            AND ($4 IS NULL OR COALESCE(o.metadata #>> '{embedding,model}', $4) = $4))$q$
+                    ELSE '(SELECT ' || distance || ' FROM ' || object_type || '_embeddings e WHERE '
+                        || row_id || ' = w.id AND e.model = $4)'
+                END || $q$), 'NaN') AS distance
             FROM near n FULL JOIN worded w USING (id)
         )
-        SELECT id, similarity, score, near_rank, word_rank, word_score FROM (
-            SELECT fused.*, 1 - NULLIF(COALESCE(distance, $q$ || CASE
-                WHEN query IS NULL THEN 'NULL'
-                WHEN object_type = 'knowledge' THEN
-                    $q$(SELECT o.embedding <=> $1 FROM knowledge_base o WHERE o.id = fused.id
-                        AND ($4 IS NULL OR COALESCE(o.metadata #>> '{embedding,model}', $4) = $4))$q$
-                ELSE '(SELECT ' || distance || ' FROM ' || object_type || '_embeddings e WHERE '
-                    || row_id || ' = fused.id AND e.model = $4)'
-            END || $q$), 'NaN') AS similarity FROM fused
-        ) AS measured
-        WHERE $5 IS NULL OR similarity >= $5
-        ORDER BY score DESC, id LIMIT $11
+        SELECT id, 1 - distance, CASE
+                WHEN $1 IS NULL THEN word_score
+                -- A rank says nothing about how much two texts share: that of the words counts by their part.
+                -- What has no embedding yet has one rank for both.
+                ELSE COALESCE($9 / (60 + near_rank), 0) + COALESCE(
+                    ($10 + CASE WHEN distance IS NULL THEN $9 ELSE 0 END) * coverage / (60 + word_rank), 0)
+            END AS fused_score, near_rank, word_rank, word_score, coverage
+        FROM fused
+        WHERE $5 IS NULL OR 1 - distance >= $5
+        ORDER BY fused_score DESC, id LIMIT $11
     $q$ USING query, ids, distances, of_model, min_similarity, object_type, query_text,
         concat_ws(' AND ', CASE object_type WHEN 'knowledge' THEN 'o.is_active' END, NULLIF(conditions, '')),
         vector_weight, text_weight, max_rows, depth;

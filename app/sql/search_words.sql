@@ -2,14 +2,16 @@
 -- that have it), more where it is repeated or in the title, less in a long text. The index of the words finds
 -- the candidates by weight alone; only the best of them are read. A word that more than 5,000 objects have is
 -- left out where there is a rarer one, but objects that have all words are always among the candidates.
--- "conditions" is SQL, as search_conditions makes it, and nothing that came from outside.
+-- "coverage" is the part of the text's weight that an object has: 1 has all words, and a word that nobody has
+-- (a typing error, another language) counts as the rarest. "conditions" is SQL of search_conditions,
+-- and nothing that came from outside.
 CREATE OR REPLACE FUNCTION search_words(
     object_type text,
     words text[],
     max_rows integer,
     conditions text
 )
-RETURNS TABLE (id uuid, score double precision)
+RETURNS TABLE (id uuid, score double precision, coverage double precision)
 LANGUAGE plpgsql STABLE ROWS 50
 SET enable_seqscan = off
 SET jit = off
@@ -71,7 +73,10 @@ BEGIN
             SELECT d.id, 0.25 + 0.75 * length(d.words) / NULLIF(avg(length(d.words)) OVER (), 0) AS relative
             FROM documents d
         )
-        SELECT d.id, sum(t.weight * 2.2 * u.times / (u.times + 1.2 * l.relative))
+        SELECT d.id, sum(t.weight * 2.2 * u.times / (u.times + 1.2 * l.relative)), sum(t.weight) / (
+            SELECT sum(COALESCE(r.weight, ln(1 + GREATEST($3, 1) / 0.5)))
+            FROM wanted LEFT JOIN rarity r USING (word)
+        )
         FROM documents d JOIN lengths l USING (id), LATERAL (
             SELECT lexeme, (SELECT sum(CASE w WHEN 'A' THEN 3 ELSE 1 END) FROM unnest(weights) AS w) AS times
             FROM unnest(d.words)

@@ -128,7 +128,7 @@ def test_hybrid_fuses_the_ranks_of_both_sides(embedded):
     for hit in hits:
         why = hit.explanation
         expected = (1 / (60 + why.vector_rank) if why.vector_rank else 0) + (
-            2 / (60 + why.text_rank) if why.text_rank else 0
+            2 * why.text_coverage / (60 + why.text_rank) if why.text_rank else 0
         )
         assert hit.score == pytest.approx(expected)
         assert hit.similarity == why.similarity
@@ -189,6 +189,7 @@ def test_an_explanation_comes_only_when_asked_for(embedded, mode):
         similarity=plain.similarity,
         text_rank=None if mode == "vector" else 1,
         text_score=explained.explanation.text_score,
+        text_coverage=explained.explanation.text_coverage,
     )
     assert (explained.explanation.text_score is None) is (mode == "vector")
 
