@@ -85,11 +85,11 @@ TABLES = [
     "CREATE INDEX ticket_embeddings_content_hash_idx ON ticket_embeddings (content_hash)",
     """
     CREATE INDEX message_embeddings_embedding_idx ON message_embeddings
-    USING hnsw (embedding halfvec_cosine_ops) WITH (m = 16, ef_construction = 64)
+    USING hnsw (embedding halfvec_cosine_ops) WITH (m = 16, ef_construction = 200)
     """,
     """
     CREATE INDEX ticket_embeddings_embedding_idx ON ticket_embeddings
-    USING hnsw (embedding halfvec_cosine_ops) WITH (m = 16, ef_construction = 64)
+    USING hnsw (embedding halfvec_cosine_ops) WITH (m = 16, ef_construction = 200)
     """,
 ]
 

@@ -77,7 +77,7 @@ class MessageEmbedding(_Provenance, Base):
             "embedding",
             postgresql_using="hnsw",
             postgresql_ops={"embedding": "halfvec_cosine_ops"},
-            postgresql_with={"m": 16, "ef_construction": 64},
+            postgresql_with={"m": 16, "ef_construction": 200},
         ),
     )
 
@@ -101,7 +101,7 @@ class TicketEmbedding(_Provenance, Base):
             "embedding",
             postgresql_using="hnsw",
             postgresql_ops={"embedding": "halfvec_cosine_ops"},
-            postgresql_with={"m": 16, "ef_construction": 64},
+            postgresql_with={"m": 16, "ef_construction": 200},
         ),
     )
 

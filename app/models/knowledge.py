@@ -32,7 +32,7 @@ class KnowledgeBaseEntry(Base):
             "embedding",
             postgresql_using="hnsw",
             postgresql_ops={"embedding": "vector_cosine_ops"},
-            postgresql_with={"m": 16, "ef_construction": 64},
+            postgresql_with={"m": 16, "ef_construction": 200},
         ),
         Index("idx_knowledge_base_category", "category", "is_active"),
         Index(
