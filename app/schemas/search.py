@@ -39,7 +39,7 @@ class Explanation(Schema):
     similarity: float | None
     text_rank: int | None
     text_score: float | None
-    """Sum of ln(1 + all objects / objects with the word) over the words that it shares with the query."""
+    """Of the words that it shares with the query, as BM25 weighs them: comparable within one search only."""
 
 
 class Hit(Schema):

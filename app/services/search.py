@@ -120,10 +120,10 @@ def search_knowledge(
         **codes("category", category, KnowledgeCategory),
         **texts("source", source),
         **times(
-            created_at_from=created_from,
-            created_at_before=created_before,
-            updated_at_from=updated_from,
-            updated_at_before=updated_before,
+            created_from=created_from,
+            created_before=created_before,
+            updated_from=updated_from,
+            updated_before=updated_before,
         ),
     }
     search = prepared(query, embedder, limit, min_similarity, mode, weights, explain)
@@ -168,7 +168,7 @@ def search_messages(
         **codes("role", role, MessageRole),
         **codes("content_type", content_type, ContentType),
         **codes("delivery_status", delivery_status, DeliveryStatus),
-        **times(created_at_from=created_from, created_at_before=created_before),
+        **times(created_from=created_from, created_before=created_before),
     }
     search = prepared(query, embedder, limit, min_similarity, mode, weights, explain)
     return hits(session, search, _MESSAGES, [ObjectType.MESSAGE], MessageHit, filters=filters)
@@ -215,10 +215,10 @@ def search_tickets(
         **codes("source_channel", source_channel, Channel),
         **texts("assigned_to", assigned_to),
         **times(
-            created_at_from=created_from,
-            created_at_before=created_before,
-            resolved_at_from=resolved_from,
-            resolved_at_before=resolved_before,
+            created_from=created_from,
+            created_before=created_before,
+            resolved_from=resolved_from,
+            resolved_before=resolved_before,
         ),
     }
     search = prepared(query, embedder, limit, min_similarity, mode, weights, explain)
@@ -248,7 +248,7 @@ def search_all(
         InvalidVector: likewise.
         EmbedderUnavailable: the embedder failed.
     """
-    made = times(created_at_from=created_from, created_at_before=created_before)
+    made = times(created_from=created_from, created_before=created_before)
     filters = {**ids("customer_id", customer_id), **made}
     search = prepared(query, embedder, limit, min_similarity, mode, weights, explain)
     return hits(session, search, _ALL, list(ObjectType), AnyHit, filters=filters, articles=made)
