@@ -39,8 +39,8 @@ def embed_missing(
     are locked as ``knowledge.embed_missing`` says.
 
     Raises:
-        InvalidValue: an unknown type, a limit that is not from 1 to 1,000,000, or a model without a name of 1
-            to 255 characters.
+        InvalidValue: an unknown type, a limit that is not from 1 to 1,000,000, a model without a name of 1 to
+            255 characters, or messages or tickets in a stricter isolation than READ COMMITTED.
         EmbedderUnavailable: the embedder failed. Batches before it are written; roll back or keep them.
         InvalidVector: the embedder returned a vector that cannot be stored.
     """
