@@ -136,10 +136,10 @@ def search_messages(
     *,
     embedder: Embedder | None = None,
     limit: int = 5,
-    customer_id: UUID | None = None,
-    conversation_id: UUID | None = None,
+    customer_id: UUID | Collection[UUID] | None = None,
+    conversation_id: UUID | Collection[UUID] | None = None,
     channel: Channel | Collection[Channel] | None = None,
-    direction: MessageDirection | None = None,
+    direction: MessageDirection | Collection[MessageDirection] | None = None,
     role: MessageRole | Collection[MessageRole] | None = None,
     content_type: ContentType | Collection[ContentType] | None = None,
     delivery_status: DeliveryStatus | Collection[DeliveryStatus] | None = None,
@@ -180,15 +180,18 @@ def search_tickets(
     *,
     embedder: Embedder | None = None,
     limit: int = 5,
-    customer_id: UUID | None = None,
-    conversation_id: UUID | None = None,
+    customer_id: UUID | Collection[UUID] | None = None,
+    conversation_id: UUID | Collection[UUID] | None = None,
     category: TicketCategory | Collection[TicketCategory] | None = None,
     priority: TicketPriority | Collection[TicketPriority] | None = None,
     status: TicketStatus | Collection[TicketStatus] | None = None,
     source_channel: Channel | Collection[Channel] | None = None,
     assigned_to: str | Collection[str] | None = None,
+    escalation_reason: str | Collection[str] | None = None,
     created_from: datetime | None = None,
     created_before: datetime | None = None,
+    updated_from: datetime | None = None,
+    updated_before: datetime | None = None,
     resolved_from: datetime | None = None,
     resolved_before: datetime | None = None,
     min_similarity: float | None = None,
@@ -214,9 +217,12 @@ def search_tickets(
         **codes("status", status, TicketStatus),
         **codes("source_channel", source_channel, Channel),
         **texts("assigned_to", assigned_to),
+        **texts("escalation_reason", escalation_reason),
         **times(
             created_from=created_from,
             created_before=created_before,
+            updated_from=updated_from,
+            updated_before=updated_before,
             resolved_from=resolved_from,
             resolved_before=resolved_before,
         ),
@@ -231,7 +237,7 @@ def search_all(
     *,
     embedder: Embedder | None = None,
     limit: int = 10,
-    customer_id: UUID | None = None,
+    customer_id: UUID | Collection[UUID] | None = None,
     created_from: datetime | None = None,
     created_before: datetime | None = None,
     min_similarity: float | None = None,
@@ -241,7 +247,8 @@ def search_all(
 ) -> list[AnyHit]:
     """Articles, tickets and messages that are most like ``query``, in one ranking and one statement.
 
-    As ``search_knowledge``. ``customer_id`` is for tickets and messages; articles belong to nobody.
+    As ``search_knowledge``. ``customer_id`` is for tickets and messages; articles belong to nobody. Types of
+    another model than ``embedder``'s are left out, and the query is refused where nothing else is found.
 
     Raises:
         InvalidValue: as ``search_knowledge``.
@@ -265,7 +272,8 @@ def similar_tickets(
 ) -> list[TicketHit]:
     """The tickets that are most like this one, without it. One statement.
 
-    By the ticket's stored embedding; by the words of its subject where it has none yet.
+    By the ticket's stored embedding. Where it has none yet, by the words of its subject: then no similarity
+    is known, and with ``min_similarity`` nothing is found.
 
     Raises:
         TicketNotFound: there is no such ticket.

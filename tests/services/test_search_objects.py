@@ -29,6 +29,7 @@ from app.testing import (
 )
 
 EMBEDDER = LexicalEmbedder()
+YEARS_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 BOTH = {"embedder": EMBEDDER, "mode": "hybrid"}
 
 
@@ -116,12 +117,18 @@ def tickets(session: Session) -> list[Ticket]:
     for content in ("Hello", "My screen stays black after the update", "Since Monday", "Fourth: giraffe"):
         MessageFactory(conversation=conversation, customer=conversation.customer, content=content)
     made = [
-        TicketFactory(conversation=conversation, customer=conversation.customer, subject="Help please"),
+        TicketFactory(
+            conversation=conversation, customer=conversation.customer, subject="Help please",
+            escalation_reason="legal",
+        ),
         TicketFactory(
             subject="Cannot sign in", category="account_access", priority="high", assigned_to="human:7",
             status=TicketStatus.RESOLVED, resolution_notes="Cleared the cookies of the browser",
         ),
-        TicketFactory(subject="Sign in fails on the phone", category="technical", source_channel="whatsapp"),
+        TicketFactory(
+            subject="Sign in fails on the phone", category="technical", source_channel="whatsapp",
+            updated_at=YEARS_AGO,
+        ),
     ]  # fmt: skip
     embed(session)
     return made
@@ -151,6 +158,8 @@ TICKET_FILTERS = {
     "conversation": (lambda t: {"conversation_id": t[0].conversation_id}, {0}),
     "created": (lambda t: {"created_before": t[0].created_at}, set()),
     "resolved": (lambda t: {"resolved_from": t[1].resolved_at}, {1}),
+    "updated": (lambda _: {"updated_from": YEARS_AGO, "updated_before": YEARS_AGO + timedelta(days=1)}, {2}),
+    "escalation": (lambda _: {"escalation_reason": ["legal", "refund"]}, {0}),
     "resolved before": (lambda t: {"resolved_before": t[1].resolved_at}, set()),
 }
 
@@ -162,17 +171,7 @@ def test_tickets_are_filtered_by_every_column(session, tickets, asked, expected)
 
 
 def test_a_word_that_everybody_writes_is_not_followed_to_the_last_message(session):
-    conversation = ConversationFactory()
-    told = TicketFactory(conversation=conversation, customer=conversation.customer, subject="Nothing works")
-    parameters = {"conversation": conversation.id, "customer": conversation.customer_id}
-    session.execute(
-        text("""
-            INSERT INTO messages (conversation_id, customer_id, channel, direction, role, content)
-            SELECT :conversation, :customer, 'email', 'inbound', 'customer', 'hello'
-            FROM generate_series(1, 2);
-        """),
-        parameters,
-    )
+    told = TicketFactory(subject="Nothing works")
     session.execute(
         text("""
             WITH made AS (
@@ -185,7 +184,7 @@ def test_a_word_that_everybody_writes_is_not_followed_to_the_last_message(sessio
             INSERT INTO messages (conversation_id, customer_id, channel, direction, role, content)
             SELECT id, :customer, 'email', 'inbound', 'customer', 'hello' FROM made
         """),
-        parameters,
+        {"customer": told.customer_id},
     )
     scans = text("SELECT pg_stat_get_xact_numscans('idx_messages_conversation'::regclass)")
     before = session.scalar(scans)
