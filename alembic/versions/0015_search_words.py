@@ -25,7 +25,8 @@ DECLARE
     codes text[] := CASE object_type
         WHEN 'knowledge' THEN ARRAY['category', 'source']
         WHEN 'message' THEN ARRAY['channel', 'direction', 'role', 'content_type', 'delivery_status']
-        WHEN 'ticket' THEN ARRAY['category', 'priority', 'status', 'source_channel', 'assigned_to']
+        WHEN 'ticket' THEN
+            ARRAY['category', 'priority', 'status', 'source_channel', 'assigned_to', 'escalation_reason']
     END;
     ids text[] := CASE object_type
         WHEN 'knowledge' THEN ARRAY['id'] ELSE ARRAY['id', 'customer_id', 'conversation_id']
@@ -75,11 +76,11 @@ $$
     r"""
 -- The objects that share words with a text, ranked as BM25 does: a word weighs ln(1 + all objects / objects
 -- that have it), more where it is repeated or in the title, less in a long text. The index of the words finds
--- the candidates by weight alone; only the best of them are read. A word that more than 5,000 objects have is
--- left out where there is a rarer one, but objects that have all words are always among the candidates.
--- "coverage" is the part of the text's weight that an object has: 1 has all words, and a word that nobody has
--- (a typing error, another language) counts as the rarest. "conditions" is SQL of search_conditions,
--- and nothing that came from outside.
+-- the candidates by weight alone; only the best of them are read. A word that more than 5,000 rows have
+-- (fewer, if there are more than eight words) is left out where there is a rarer one, but objects that have
+-- all words are always among the candidates. "coverage" is the part of the text's weight that an object has: 1
+-- has all words, and a word that nobody has (a typing error, another language) counts as the rarest.
+-- "conditions" is SQL of search_conditions, and nothing that came from outside.
 CREATE OR REPLACE FUNCTION search_words(
     object_type text,
     words text[],
@@ -92,7 +93,7 @@ SET enable_seqscan = off
 SET jit = off
 AS $$
 DECLARE
-    common CONSTANT integer := 5000;
+    common CONSTANT integer := LEAST(5000, 100 + 40000 / GREATEST(cardinality(words), 1));
     base CONSTANT text := CASE object_type WHEN 'knowledge' THEN 'knowledge_base' ELSE object_type || 's' END;
     restriction CONSTANT text := CASE WHEN conditions <> '' THEN ' AND ' || conditions ELSE '' END;
     indexed CONSTANT text := CASE object_type
@@ -115,13 +116,13 @@ BEGIN
         EXECUTE 'SELECT count(*) FROM ' || base INTO rows_of_all;
     END IF;
     IF object_type = 'ticket' THEN
-        -- A ticket is also what was said first in its conversation.
-        holders := holders || $q$ UNION SELECT o.id FROM messages m JOIN tickets o USING (conversation_id)
+        -- A ticket is also what was said first in its conversation. ALL, so that LIMIT ends it.
+        holders := holders || $q$ UNION ALL SELECT o.id FROM messages m JOIN tickets o USING (conversation_id)
             WHERE to_tsvector('crm', left(m.content, 50000)) @@ w.query
-                AND (SELECT count(*) FROM (
+                AND NOT EXISTS (
                     SELECT FROM messages b WHERE b.conversation_id = m.conversation_id
-                        AND (b.created_at, b.id) < (m.created_at, m.id) LIMIT 3
-                ) AS before) < 3$q$ || restriction;
+                        AND (b.created_at, b.id) < (m.created_at, m.id) OFFSET 2
+                )$q$ || restriction;
     END IF;
     RETURN QUERY EXECUTE format($q$
         WITH wanted AS MATERIALIZED (
@@ -135,8 +136,10 @@ BEGIN
         ), found AS MATERIALIZED (
             SELECT word, id FROM one_word UNION SELECT w.word, a.id FROM wanted w, all_words a
         ), rarity AS MATERIALIZED (
-            SELECT word, ln(1 + GREATEST($3, count(*)) / count(*)) AS weight, count(*) <= $4 AS is_rare
-            FROM one_word GROUP BY word
+            SELECT word, ln(1 + GREATEST($3, holders) / holders) AS weight, is_rare FROM (
+                SELECT word, count(DISTINCT id) AS holders, count(*) <= $4 AS is_rare
+                FROM one_word GROUP BY word
+            ) AS counted
         ), telling AS MATERIALIZED (
             SELECT word, weight FROM rarity WHERE is_rare OR NOT EXISTS (SELECT FROM rarity WHERE is_rare)
         ), candidates AS MATERIALIZED (
@@ -151,6 +154,7 @@ BEGIN
         SELECT d.id, sum(t.weight * 2.2 * u.times / (u.times + 1.2 * l.relative)), sum(t.weight) / (
             SELECT sum(COALESCE(r.weight, ln(1 + GREATEST($3, 1) / 0.5)))
             FROM wanted LEFT JOIN rarity r USING (word)
+            WHERE r.word IS NULL OR r.word IN (SELECT word FROM telling)
         )
         FROM documents d JOIN lengths l USING (id), LATERAL (
             SELECT lexeme, (SELECT sum(CASE w WHEN 'A' THEN 3 ELSE 1 END) FROM unnest(weights) AS w) AS times

@@ -39,7 +39,7 @@ class Explanation(Schema):
     similarity: float | None
     text_rank: int | None
     text_score: float | None
-    """BM25 of the words that it shares with the query."""
+    """Of the words that it shares with the query, as BM25 weighs them: comparable within one search only."""
     text_coverage: float | None
     """The part of the query's words, weighed by their rarity, that it has: from 0 to 1."""
 

@@ -25,7 +25,8 @@ from sqlalchemy.orm import Session
 from ..embeddings import Embedder
 from ..models import Base, KnowledgeBaseEntry, KnowledgeEmbedding
 from ..schemas import EmbeddingStatus, ObjectType
-from ._embedding import BATCH, Progress, checked_model, embed_with_retries, is_blank
+from ._embedding import BATCH, MAX_LIMIT, Progress, checked_model, embed_with_retries, is_blank
+from ._input import checked_limit, checked_optional_text
 
 ARTICLE = KnowledgeBaseEntry
 STAGED = KnowledgeEmbedding
@@ -71,11 +72,14 @@ def embed_missing(
     somebody else has locked, so several workers can share the work.
 
     Raises:
-        InvalidValue: the model has no name of 1 to 255 characters.
+        InvalidValue: the model has no name of 1 to 255 characters, or the source or the limit is ill-formed.
         EmbedderUnavailable: the embedder failed. Batches before it are written; roll back or keep them.
         InvalidVector: the embedder returned a vector that cannot be stored.
     """
     model = checked_model(embedder)
+    source = checked_optional_text("source", source, max_length=255)
+    if limit is not None:
+        limit = checked_limit(limit, maximum=MAX_LIMIT)
     wanted = ACTIVE if source is None else and_(ACTIVE, ARTICLE.source == source)
     missing = and_(wanted, ~is_current(model), ~is_staged(model))
     total, others, staged = session.execute(

@@ -12,7 +12,7 @@ from ..errors import ArticleNotFound, InvalidValue
 from ..models import KnowledgeBaseEntry, KnowledgeCategory
 from ..schemas import ArticleSummary
 from ._ingestion import TEXT_HASH, checked_source, lock_source, switch_off
-from ._input import checked_code, checked_limit, checked_uuid
+from ._input import checked_code, checked_kind, checked_limit, checked_uuid
 
 _ROW = KnowledgeBaseEntry
 _ORDER = func.coalesce(_ROW.source, ""), _ROW.title, _ROW.id
@@ -52,7 +52,7 @@ def list_articles(
     if category is not None:
         wanted = wanted.where(_ROW.category == checked_code("category", category, KnowledgeCategory))
     if active is not None:
-        wanted = wanted.where(is_active.is_(active))
+        wanted = wanted.where(is_active.is_(checked_kind("active", active, bool)))
     if after is not None:
         last = select(*_ORDER).where(_ROW.id == checked_uuid("after", after))
         wanted = wanted.where(tuple_(*_ORDER) > last.scalar_subquery())
@@ -79,6 +79,8 @@ def deactivate(session: Session, *, source: str | None = None, ids: Collection[U
         which = _ROW.source == source
         wanted: set[UUID] = set()
     else:
+        if isinstance(ids, str) or not isinstance(ids, Collection):
+            raise InvalidValue("ids", "must be a list of ids")
         wanted = {checked_uuid("ids", one) for one in ids}
         which = _ROW.id == func.any(list(wanted))
     rows = session.execute(

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Boolean, CursorResult, Row, Text, TextClause, Uuid, bindparam, select, text
+from sqlalchemy import Boolean, CursorResult, Row, Text, TextClause, Uuid, bindparam, func, select, text
 from sqlalchemy.orm import Session
 
 from ..embeddings import Embedder
+from ..errors import InvalidValue
 from ..models import EMBEDDING_DIMENSIONS, EmbeddedType, EmbeddingModel
 from ..models.vector import HalfVector
 from ..schemas import EmbeddingStatus, ObjectType
@@ -79,6 +80,7 @@ class Beside:
 
     def embed(self, *, limit: int | None, progress: Progress | None) -> int:
         """Embed what is missing, at most ``limit`` objects; how many were done."""
+        self._check_isolation()
         present = self._present_model()
         done = 0
         while limit is None or done < limit:
@@ -94,6 +96,11 @@ class Beside:
         if present != self._embedder.model and not self._lacking() and not self._waiting():
             self._switch()
         return done
+
+    def _check_isolation(self) -> None:
+        """In a stricter isolation ``_write`` would not see a change of the text, and store an old vector."""
+        if self._session.scalar(select(func.current_setting("transaction_isolation"))) != "read committed":
+            raise InvalidValue("session", "must be READ COMMITTED to embed messages or tickets")
 
     def _present_model(self) -> str:
         """The model that answers: this one, where there is none yet."""

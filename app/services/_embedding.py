@@ -17,6 +17,8 @@ Progress = Callable[[int, int], None]
 
 BATCH = 100
 """Texts that an embedder gets at a time."""
+MAX_LIMIT = 1_000_000
+"""Objects that one call may be limited to."""
 _ATTEMPTS = 3
 _SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
 

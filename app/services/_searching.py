@@ -19,6 +19,7 @@ from ..errors import InvalidValue, InvalidVector
 from ..models import EMBEDDING_DIMENSIONS, EmbeddingModel, KnowledgeBaseEntry
 from ..models.vector import Vector
 from ..schemas import Explanation, Hit, ObjectType, SearchMode
+from ._embedding import checked_model
 from ._input import checked_code, checked_limit, checked_text, checked_time, checked_uuid
 
 H = TypeVar("H", bound=Hit)
@@ -86,14 +87,16 @@ def prepared(  # noqa: PLR0917 - the arguments of every search, in their order
     chosen = checked_code("mode", mode, SearchMode)
     limit = checked_limit(limit)
     _check_similarity(min_similarity, chosen)
-    if len(weights) != 2 or not all(_is_number(w) and 0 <= w <= 1000 for w in weights) or not any(weights):
-        raise InvalidValue("weights", "must be two numbers from 0 to 1000, not both 0")
+    _check_weights(weights)
     words = None
     if isinstance(query, str):
         query = checked_text("query", query, max_length=MAX_QUERY)
         words = None if chosen is SearchMode.VECTOR else query
     elif chosen is not SearchMode.VECTOR:
         raise InvalidValue("query", f"must be a text in {chosen} mode")
+    if chosen is SearchMode.TEXT:
+        embedder = None
+    model = None if embedder is None else checked_model(embedder)
     vector = None if chosen is SearchMode.TEXT else _vector(query, embedder)
     return Search(
         parameters={
@@ -101,13 +104,20 @@ def prepared(  # noqa: PLR0917 - the arguments of every search, in their order
             "query_text": words,
             "max_rows": limit,
             "min_similarity": min_similarity,
-            "query_model": None if vector is None or embedder is None else embedder.model,
+            "query_model": model,
             "vector_weight": weights[0],
             "text_weight": weights[1],
         },
-        embedder=None if vector is None else embedder,
+        embedder=embedder,
         explain=explain,
     )
+
+
+def _check_weights(weights: tuple[float, float]) -> None:
+    # Nothing is said about a set's order.
+    pair = isinstance(weights, Sequence) and len(weights) == 2
+    if not pair or not all(_is_number(w) and 0 <= w <= 1000 for w in weights) or not any(weights):
+        raise InvalidValue("weights", "must be two numbers from 0 to 1000, not both 0")
 
 
 def _check_similarity(least: float | None, mode: SearchMode) -> None:
@@ -204,8 +214,12 @@ def ids(field: str, value: UUID | str | Collection[UUID] | None) -> dict[str, li
 
 
 def times(**edges: datetime | None) -> dict[str, str]:
-    """Filters ``<column>_from`` (inclusive) and ``<column>_before`` (exclusive)."""
-    return {name: checked_time(name, edge).isoformat() for name, edge in edges.items() if edge is not None}
+    """Filters by time: ``created_from`` (inclusive) and ``created_before`` (exclusive), and so on."""
+    return {
+        name.replace("_", "_at_", 1): checked_time(name, edge).isoformat()
+        for name, edge in edges.items()
+        if edge is not None
+    }
 
 
 def _several(field: str, value: Any) -> list[Any]:

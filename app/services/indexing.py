@@ -13,7 +13,7 @@ from ..schemas import EmbeddingStatus, ObjectType
 from . import _article_embeddings
 from ._beside_embeddings import Beside
 from ._beside_embeddings import status as beside_status
-from ._embedding import Progress
+from ._embedding import MAX_LIMIT, Progress
 from ._input import checked_code, checked_limit
 
 
@@ -39,15 +39,15 @@ def embed_missing(
     are locked as ``knowledge.embed_missing`` says.
 
     Raises:
-        InvalidValue: an unknown type, a limit that is not from 1 to 1,000,000, or a model without a name of 1
-            to 255 characters.
+        InvalidValue: an unknown type, a limit that is not from 1 to 1,000,000, a model without a name of 1 to
+            255 characters, or messages or tickets in a stricter isolation than READ COMMITTED.
         EmbedderUnavailable: the embedder failed. Batches before it are written; roll back or keep them.
         InvalidVector: the embedder returned a vector that cannot be stored.
     """
     if not isinstance(object_types, Collection):
         raise InvalidValue("object_types", "must be a list of types")
     wanted = {checked_code("object_types", one, ObjectType) for one in object_types}
-    left = None if limit is None else checked_limit(limit, maximum=1_000_000)
+    left = None if limit is None else checked_limit(limit, maximum=MAX_LIMIT)
     done = 0
     for object_type in ObjectType:
         if object_type not in wanted or left == 0:

@@ -120,10 +120,10 @@ def search_knowledge(
         **codes("category", category, KnowledgeCategory),
         **texts("source", source),
         **times(
-            created_at_from=created_from,
-            created_at_before=created_before,
-            updated_at_from=updated_from,
-            updated_at_before=updated_before,
+            created_from=created_from,
+            created_before=created_before,
+            updated_from=updated_from,
+            updated_before=updated_before,
         ),
     }
     search = prepared(query, embedder, limit, min_similarity, mode, weights, explain)
@@ -136,10 +136,10 @@ def search_messages(
     *,
     embedder: Embedder | None = None,
     limit: int = 5,
-    customer_id: UUID | None = None,
-    conversation_id: UUID | None = None,
+    customer_id: UUID | Collection[UUID] | None = None,
+    conversation_id: UUID | Collection[UUID] | None = None,
     channel: Channel | Collection[Channel] | None = None,
-    direction: MessageDirection | None = None,
+    direction: MessageDirection | Collection[MessageDirection] | None = None,
     role: MessageRole | Collection[MessageRole] | None = None,
     content_type: ContentType | Collection[ContentType] | None = None,
     delivery_status: DeliveryStatus | Collection[DeliveryStatus] | None = None,
@@ -168,7 +168,7 @@ def search_messages(
         **codes("role", role, MessageRole),
         **codes("content_type", content_type, ContentType),
         **codes("delivery_status", delivery_status, DeliveryStatus),
-        **times(created_at_from=created_from, created_at_before=created_before),
+        **times(created_from=created_from, created_before=created_before),
     }
     search = prepared(query, embedder, limit, min_similarity, mode, weights, explain)
     return hits(session, search, _MESSAGES, [ObjectType.MESSAGE], MessageHit, filters=filters)
@@ -180,15 +180,18 @@ def search_tickets(
     *,
     embedder: Embedder | None = None,
     limit: int = 5,
-    customer_id: UUID | None = None,
-    conversation_id: UUID | None = None,
+    customer_id: UUID | Collection[UUID] | None = None,
+    conversation_id: UUID | Collection[UUID] | None = None,
     category: TicketCategory | Collection[TicketCategory] | None = None,
     priority: TicketPriority | Collection[TicketPriority] | None = None,
     status: TicketStatus | Collection[TicketStatus] | None = None,
     source_channel: Channel | Collection[Channel] | None = None,
     assigned_to: str | Collection[str] | None = None,
+    escalation_reason: str | Collection[str] | None = None,
     created_from: datetime | None = None,
     created_before: datetime | None = None,
+    updated_from: datetime | None = None,
+    updated_before: datetime | None = None,
     resolved_from: datetime | None = None,
     resolved_before: datetime | None = None,
     min_similarity: float | None = None,
@@ -214,11 +217,14 @@ def search_tickets(
         **codes("status", status, TicketStatus),
         **codes("source_channel", source_channel, Channel),
         **texts("assigned_to", assigned_to),
+        **texts("escalation_reason", escalation_reason),
         **times(
-            created_at_from=created_from,
-            created_at_before=created_before,
-            resolved_at_from=resolved_from,
-            resolved_at_before=resolved_before,
+            created_from=created_from,
+            created_before=created_before,
+            updated_from=updated_from,
+            updated_before=updated_before,
+            resolved_from=resolved_from,
+            resolved_before=resolved_before,
         ),
     }
     search = prepared(query, embedder, limit, min_similarity, mode, weights, explain)
@@ -231,7 +237,7 @@ def search_all(
     *,
     embedder: Embedder | None = None,
     limit: int = 10,
-    customer_id: UUID | None = None,
+    customer_id: UUID | Collection[UUID] | None = None,
     created_from: datetime | None = None,
     created_before: datetime | None = None,
     min_similarity: float | None = None,
@@ -241,14 +247,15 @@ def search_all(
 ) -> list[AnyHit]:
     """Articles, tickets and messages that are most like ``query``, in one ranking and one statement.
 
-    As ``search_knowledge``. ``customer_id`` is for tickets and messages; articles belong to nobody.
+    As ``search_knowledge``. ``customer_id`` is for tickets and messages; articles belong to nobody. Types of
+    another model than ``embedder``'s are left out, and the query is refused where nothing else is found.
 
     Raises:
         InvalidValue: as ``search_knowledge``.
         InvalidVector: likewise.
         EmbedderUnavailable: the embedder failed.
     """
-    made = times(created_at_from=created_from, created_at_before=created_before)
+    made = times(created_from=created_from, created_before=created_before)
     filters = {**ids("customer_id", customer_id), **made}
     search = prepared(query, embedder, limit, min_similarity, mode, weights, explain)
     return hits(session, search, _ALL, list(ObjectType), AnyHit, filters=filters, articles=made)
@@ -265,7 +272,8 @@ def similar_tickets(
 ) -> list[TicketHit]:
     """The tickets that are most like this one, without it. One statement.
 
-    By the ticket's stored embedding; by the words of its subject where it has none yet.
+    By the ticket's stored embedding. Where it has none yet, by the words of its subject: then no similarity
+    is known, and with ``min_similarity`` nothing is found.
 
     Raises:
         TicketNotFound: there is no such ticket.

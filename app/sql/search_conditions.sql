@@ -7,7 +7,8 @@ DECLARE
     codes text[] := CASE object_type
         WHEN 'knowledge' THEN ARRAY['category', 'source']
         WHEN 'message' THEN ARRAY['channel', 'direction', 'role', 'content_type', 'delivery_status']
-        WHEN 'ticket' THEN ARRAY['category', 'priority', 'status', 'source_channel', 'assigned_to']
+        WHEN 'ticket' THEN
+            ARRAY['category', 'priority', 'status', 'source_channel', 'assigned_to', 'escalation_reason']
     END;
     ids text[] := CASE object_type
         WHEN 'knowledge' THEN ARRAY['id'] ELSE ARRAY['id', 'customer_id', 'conversation_id']

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database import transaction
+from app.errors import InvalidValue
 from app.models import Message, MessageEmbedding, TicketEmbedding, TicketStatus
 from app.services import _beside_embeddings, indexing, merging, tickets
 from app.testing import ConversationFactory, CustomerFactory, MessageFactory, TicketFactory, bound_to
@@ -153,6 +154,16 @@ def test_a_text_that_changes_while_the_embedder_works_is_not_stored_and_comes_ag
         found = {one.object_type: one for one in indexing.embedding_status(session)}
         assert [(found[one].missing, found[one].stale) for one in types] == [(0, 0)] * 2
         assert [session.scalar(text(stale)) for stale in STALE.values()] == [0, 0]
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+@pytest.mark.parametrize("object_type", ["message", "ticket"])
+def test_a_worker_that_could_not_see_a_text_change_is_refused(crm_clone, scene, level, object_type):
+    embedder = Letters()
+    strict = crm_clone.execution_options(isolation_level=level)
+    with Session(strict) as session, pytest.raises(InvalidValue, match="READ COMMITTED"):
+        embed(session, embedder, types=[object_type])
+    assert embedder.seen == []
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -73,6 +73,7 @@ def test_an_article_that_raw_sql_switched_off_stays_off_too(session):
         ({"source": " "}, InvalidValue),
         ({"source": "unknown.md"}, ArticleNotFound),
         ({"ids": [uuid4()]}, ArticleNotFound),
+        ({"ids": 5}, InvalidValue),
     ],
 )
 def test_what_cannot_be_taken_out_of_use_is_said_and_nothing_is_written(session, which, error):
@@ -117,7 +118,9 @@ def test_inactive_articles_are_listed_when_they_are_asked_for(session):
     assert list(listed(session, active=None)) == ["Files", "Refunds", "Seats"]
 
 
-@pytest.mark.parametrize("options", [{"limit": 0}, {"category": "x"}, {"source": ""}, {"after": "x"}])
+@pytest.mark.parametrize(
+    "options", [{"limit": 0}, {"category": "x"}, {"source": ""}, {"after": "x"}, {"active": "no"}]
+)
 def test_bad_filters_are_refused(session, options):
     with pytest.raises(InvalidValue):
         knowledge.list_articles(session, **options)

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from app.embeddings import LexicalEmbedder
-from app.errors import EmbedderUnavailable, InvalidVector
+from app.errors import EmbedderUnavailable, InvalidValue, InvalidVector
 from app.models import KnowledgeBaseEntry
 from app.services import _article_embeddings, knowledge
 from app.testing import KnowledgeBaseEntryFactory
@@ -209,6 +209,18 @@ def test_vectors_that_make_no_sense_are_not_stored(session, articles, vectors, e
         knowledge.embed_missing(session, Broken(vectors))
     assert models(session, articles) == [None] * 5
     assert knowledge.embed_missing(session, Letters()) == 5
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"limit": 0}, {"limit": True}, {"limit": "5"}, {"source": ""}, {"source": "a\x00b"}, {"source": 5}],
+    ids=str,
+)
+def test_bad_arguments_are_refused_before_anything_is_done(session, articles, bad):
+    embedder = Letters()
+    with pytest.raises(InvalidValue):
+        knowledge.embed_missing(session, embedder, **bad)
+    assert embedder.seen == []
 
 
 def test_two_workers_share_the_articles_and_do_none_twice(crm_clone, monkeypatch):

@@ -234,6 +234,9 @@ def test_a_vector_of_another_length_than_its_embedder_s_is_refused(embedded, que
 
 
 class Away(LexicalEmbedder):
+    def __init__(self, model: str = LexicalEmbedder.model) -> None:
+        self.model = model
+
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         raise TimeoutError(f"no answer to {texts}")
 
@@ -257,10 +260,13 @@ def test_an_embedder_that_is_away_fails_hybrid_and_not_words(embedded):
         ("weights", {"weights": (-1, 1)}),
         ("weights", {"weights": (float("nan"), 1)}),
         ("weights", {"weights": (1, 1, 1)}),
+        ("weights", {"weights": None}),
+        ("weights", {"weights": {1, 2}}),
+        ("weights", {"weights": "11"}),
         ("source", {"source": ""}),
         ("source", {"source": []}),
         ("category", {"category": ["billing", "novels"]}),
-        ("created_at_from", {"created_from": "yesterday"}),
+        ("created_from", {"created_from": "yesterday"}),
     ],
 )
 def test_what_makes_no_sense_is_named_before_anything_is_sent(shelf, queries, field, options):
@@ -268,6 +274,14 @@ def test_what_makes_no_sense_is_named_before_anything_is_sent(shelf, queries, fi
     with pytest.raises(InvalidValue) as caught:
         search.search_knowledge(shelf, **{"query": "words", "mode": "text"} | options)
     assert caught.value.field == field
+    assert queries.count == 0
+
+
+@pytest.mark.parametrize("name", ["", "a\x00b", None, 7])
+def test_a_model_without_a_name_is_refused_before_it_is_asked(embedded, queries, name):
+    queries.reset()
+    with pytest.raises(InvalidValue, match=r"embedder\.model"):
+        search.search_knowledge(embedded, "refund", embedder=Away(model=name))
     assert queries.count == 0
 
 
