@@ -2,8 +2,8 @@
 -- that have it), more where it is repeated or in the title, less in a long text. The index of the words finds
 -- the candidates by weight alone; only the best of them are read. A word that more than 5,000 rows have
 -- (fewer, if there are more than eight words) is left out where there is a rarer one, but objects that have
--- all words are always among the candidates. "coverage" is the part of the text's weight that an object has: 1
--- has all words, and a word that nobody has (a typing error, another language) counts as the rarest.
+-- all words are always among the candidates. "coverage" is the part of the weight of all words that an object
+-- has; a word that nobody has (a typing error, another language) counts as the rarest.
 -- "conditions" is SQL of search_conditions, and nothing that came from outside.
 CREATE OR REPLACE FUNCTION search_words(
     object_type text,
