@@ -55,6 +55,7 @@ def test_the_wheel_holds_every_revision_and_no_package_that_shadows_alembic(whee
     assert not [name for name in names if name.endswith("alembic/__init__.py")]
 
 
+@pytest.mark.soak
 def test_the_installed_command_migrates_a_database_and_takes_it_back(crm, crm_databases: Databases, tmp_path):
     url = crm_databases.empty()
 

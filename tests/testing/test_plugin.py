@@ -86,11 +86,13 @@ def test_one_line_in_a_conftest_is_enough(project):
     assert (code, "4 passed" in output) == (0, True), output
 
 
+@pytest.mark.soak
 def test_an_installed_package_needs_no_line_at_all(project, installed):
     code, output = project("", TESTS, "-p", "no:xdist")
     assert (code, "4 passed" in output) == (0, True), output
 
 
+@pytest.mark.soak
 def test_the_line_and_the_installation_do_not_clash(project, installed):
     code, output = project(ONE_LINE, TESTS, "-n", "2")
     assert (code, "4 passed" in output) == (0, True), output
