@@ -1,8 +1,7 @@
 """Build the index of the articles' vectors denser: ``ef_construction`` 200 instead of 64.
 
-With 100,000 articles the old graph led to 84 % of the ten nearest (95 % where the search looked at 1,000
-candidates), the new one to 99 %, at the same time per search. Building and inserting take about three times
-as long.
+With 100,000 articles the old graph led to 84 % of the ten nearest, the new one to 95 % or more, at the same
+time per search. Building and inserting take about three times as long.
 
 Locks: builds CONCURRENTLY under another name and then takes the old one's, so reads, writes and searches go
 on; waits for older transactions. What an interrupted build left is dropped first. One process builds, with up
