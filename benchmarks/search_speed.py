@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--rows", default="20000,100000", help="numbers of articles")
     parser.add_argument("--words", type=int, default=80, help="in an article; the planner minds")
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--ef-search", type=int, default=200, help="hnsw.ef_search of all but ours, which has 200")
+    parser.add_argument("--ef-search", type=int, default=200, help="of all but ours, which is 200")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--no-peers", action="store_true", help="psycopg and ours only")
     parser.add_argument("--quick", action="store_true", help="2,000 articles and 50 queries")
