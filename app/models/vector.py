@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Sequence, Set
 from functools import cache
@@ -82,11 +83,13 @@ class _BinaryVector:
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], list[float] | None]:  # noqa: ARG002
         return lambda data: None if data is None else self.unpack(bytes(data)[_HEADER.size :])
 
+    @abstractmethod
     def pack(self, values: Sequence[float]) -> bytes:
-        raise NotImplementedError
+        """The numbers as pgvector receives them."""
 
+    @abstractmethod
     def unpack(self, data: bytes) -> list[float]:
-        raise NotImplementedError
+        """The numbers that pgvector has sent."""
 
 
 class Vector(_BinaryVector, VECTOR):

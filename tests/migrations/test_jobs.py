@@ -263,7 +263,6 @@ def test_a_job_killed_in_a_concurrent_build_leaves_an_invalid_index_that_the_nex
     url = server.at("0004")
     with transaction(url, "INSERT INTO customers (email) VALUES ('ada@example.com')"):
         job = forked(migrations.upgrade, url)
-        # Not while it waits for a vacuum of the table, when there is no index yet.
         wait_for(lambda: waiting(server, url, "CREATE INDEX CONCURRENTLY%") and server.ask(url, INVALID))
         job.kill()
         job.join()
