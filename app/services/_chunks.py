@@ -63,7 +63,8 @@ def chunk_text(text: str, *, budget: int = BUDGET, overlap: int = OVERLAP) -> li
 
 def _chunks(found: list[Heading | Block], budget: int, overlap: int) -> list[Chunk]:
     chunks = []
-    for headings, blocks in _sections(found):
+    # A form feed is content to Markdown, and nothing to read.
+    for headings, blocks in _sections([one for one in found if one.text.strip()]):
         title = _title(headings, blocks)
         path = _BETWEEN.join(headings)
         # What is lost from the title is kept in the text.

@@ -110,7 +110,7 @@ def test_any_text_at_all_can_be_cut(chunk, document, budget):
 
 
 @ALL
-@pytest.mark.parametrize("document", ["", " \n\t\r\n "])
+@pytest.mark.parametrize("document", ["", " \n\t\r\n ", "\x0c", "\x1c\n\n\x85"])
 def test_a_document_without_content_has_no_chunks(chunk, document):
     assert chunk(document) == []
 

@@ -190,7 +190,7 @@ def test_a_word_that_everybody_writes_is_not_followed_to_the_last_message(sessio
     before = session.scalar(scans)
     hits = search.search_tickets(session, "hello works", mode="text")
     assert [hit.id for hit in hits] == [told.id]
-    assert 5_000 < session.scalar(scans) - before < 6_000
+    assert session.scalar(scans) - before < 6_000
 
 
 def test_similar_tickets_leave_the_ticket_itself_out(session, tickets, queries):
