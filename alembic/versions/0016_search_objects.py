@@ -62,7 +62,8 @@ DECLARE
     base CONSTANT text := CASE object_type WHEN 'knowledge' THEN 'knowledge_base' ELSE object_type || 's' END;
     of_model text := query_model;
     few uuid[];
-    share double precision;
+    share double precision := 1;
+    width double precision;
     row_id text := 'o.id';
     distance text := '(o.embedding <=> $1)';
     source text := 'knowledge_base o WHERE o.is_active AND o.embedding IS NOT NULL';
@@ -89,9 +90,11 @@ BEGIN
                     INTO share USING 5000.0 / GREATEST(pg_relation_size(base::regclass) / 8192, 50);
             END IF;
         END IF;
-        -- The fewer rows a filter leaves, the farther from the vector they lie: so much more is looked at.
-        PERFORM set_config('hnsw.ef_search', round(LEAST(1000, GREATEST(
-            depth, CASE WHEN conditions = '' THEN 200 ELSE 200 / GREATEST(share, 0.1) END)))::text, true);
+        -- A larger graph takes more candidates to find the nearest, and the fewer rows a filter leaves, the
+        -- farther from the vector they lie.
+        width := 200 * GREATEST(1, sqrt(GREATEST(
+            (SELECT reltuples FROM pg_class WHERE oid = base::regclass), 0) / 20000)) / GREATEST(share, 0.1);
+        PERFORM set_config('hnsw.ef_search', round(LEAST(1000, GREATEST(depth, width)))::text, true);
         IF object_type = 'knowledge' THEN
             IF of_model IS NOT NULL THEN
                 -- Nothing of this model is no reason to look at every vector.
