@@ -91,6 +91,13 @@ def checked_limit(value: object, *, maximum: int = 1000) -> int:
     return value
 
 
+def checked_number(field: str, value: object) -> int:
+    """A whole number that a column can hold."""
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**31:
+        raise InvalidValue(field, "must be a whole number of at most 32 bits")
+    return value
+
+
 def checked_json(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
     """A plain copy that jsonb can hold: no NaN, no NUL, no half surrogate pairs, no Python objects."""
     if not isinstance(value, Mapping):

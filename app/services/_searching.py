@@ -20,7 +20,15 @@ from ..models import EMBEDDING_DIMENSIONS, EmbeddingModel, KnowledgeBaseEntry
 from ..models.vector import Vector
 from ..schemas import Explanation, Hit, ObjectType, SearchMode
 from ._embedding import checked_model
-from ._input import checked_code, checked_limit, checked_text, checked_time, checked_uuid
+from ._input import (
+    checked_code,
+    checked_json,
+    checked_limit,
+    checked_number,
+    checked_text,
+    checked_time,
+    checked_uuid,
+)
 
 H = TypeVar("H", bound=Hit)
 C = TypeVar("C", bound=StrEnum)
@@ -220,6 +228,16 @@ def times(**edges: datetime | None) -> dict[str, str]:
         for name, edge in edges.items()
         if edge is not None
     }
+
+
+def numbers(**edges: int | None) -> dict[str, int]:
+    """Filters by a number: ``..._from`` (inclusive) and ``..._before`` (exclusive)."""
+    return {name: checked_number(name, edge) for name, edge in edges.items() if edge is not None}
+
+
+def metadata(extra: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """A filter by what the row's metadata must contain, at any depth of it."""
+    return {} if extra is None else {"metadata": checked_json("extra", extra)}
 
 
 def _several(field: str, value: Any) -> list[Any]:

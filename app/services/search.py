@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import bindparam, text
@@ -34,6 +35,8 @@ from ._searching import (
     codes,
     hits,
     ids,
+    metadata,
+    numbers,
     prepared,
     statement,
     texts,
@@ -98,6 +101,7 @@ def search_knowledge(
     created_before: datetime | None = None,
     updated_from: datetime | None = None,
     updated_before: datetime | None = None,
+    extra: Mapping[str, Any] | None = None,
     min_similarity: float | None = None,
     mode: str = "vector",
     weights: tuple[float, float] = DEFAULT_WEIGHTS,
@@ -105,10 +109,10 @@ def search_knowledge(
 ) -> list[KnowledgeHit]:
     """The active articles that are most like ``query`` (a text or a vector), best first.
 
-    Returns ``min(limit, matching articles)`` hits, whatever the filters; a filter takes one value or several.
-    One statement. Mode ``vector`` needs a vector, or a text and its embedder; ``text`` compares words and
-    needs no embedder; ``hybrid`` does both, with ``weights`` for the vectors and the words. With ``embedder``
-    only vectors of its model are compared.
+    Returns ``min(limit, matching articles)`` hits, whatever the filters: each takes one value or several, and
+    ``extra`` is what an article's metadata must contain. One statement. Mode ``vector`` needs a vector, or a
+    text and its embedder; ``text`` compares words and needs no embedder; ``hybrid`` does both, with
+    ``weights`` for the vectors and the words. With ``embedder`` only vectors of its model are compared.
 
     Raises:
         InvalidValue: an empty text or one of over 10,000 characters, a text without an embedder, or a bad
@@ -125,6 +129,7 @@ def search_knowledge(
             updated_from=updated_from,
             updated_before=updated_before,
         ),
+        **metadata(extra),
     }
     search = prepared(query, embedder, limit, min_similarity, mode, weights, explain)
     return hits(session, search, _KNOWLEDGE, [ObjectType.KNOWLEDGE], KnowledgeHit, filters=filters)
@@ -145,6 +150,9 @@ def search_messages(
     delivery_status: DeliveryStatus | Collection[DeliveryStatus] | None = None,
     created_from: datetime | None = None,
     created_before: datetime | None = None,
+    processing_latency_ms_from: int | None = None,
+    processing_latency_ms_before: int | None = None,
+    extra: Mapping[str, Any] | None = None,
     min_similarity: float | None = None,
     mode: str = "vector",
     weights: tuple[float, float] = DEFAULT_WEIGHTS,
@@ -169,6 +177,11 @@ def search_messages(
         **codes("content_type", content_type, ContentType),
         **codes("delivery_status", delivery_status, DeliveryStatus),
         **times(created_from=created_from, created_before=created_before),
+        **numbers(
+            processing_latency_ms_from=processing_latency_ms_from,
+            processing_latency_ms_before=processing_latency_ms_before,
+        ),
+        **metadata(extra),
     }
     search = prepared(query, embedder, limit, min_similarity, mode, weights, explain)
     return hits(session, search, _MESSAGES, [ObjectType.MESSAGE], MessageHit, filters=filters)
@@ -180,6 +193,7 @@ def search_tickets(
     *,
     embedder: Embedder | None = None,
     limit: int = 5,
+    ticket_number: str | Collection[str] | None = None,
     customer_id: UUID | Collection[UUID] | None = None,
     conversation_id: UUID | Collection[UUID] | None = None,
     category: TicketCategory | Collection[TicketCategory] | None = None,
@@ -194,6 +208,7 @@ def search_tickets(
     updated_before: datetime | None = None,
     resolved_from: datetime | None = None,
     resolved_before: datetime | None = None,
+    extra: Mapping[str, Any] | None = None,
     min_similarity: float | None = None,
     mode: str = "vector",
     weights: tuple[float, float] = DEFAULT_WEIGHTS,
@@ -210,6 +225,7 @@ def search_tickets(
         EmbedderUnavailable: the embedder failed.
     """
     filters = {
+        **texts("ticket_number", ticket_number),
         **ids("customer_id", customer_id),
         **ids("conversation_id", conversation_id),
         **codes("category", category, TicketCategory),
@@ -226,6 +242,7 @@ def search_tickets(
             resolved_from=resolved_from,
             resolved_before=resolved_before,
         ),
+        **metadata(extra),
     }
     search = prepared(query, embedder, limit, min_similarity, mode, weights, explain)
     return hits(session, search, _TICKETS, [ObjectType.TICKET], TicketHit, filters=filters)

@@ -1,6 +1,6 @@
--- The WHERE clause of a search, from {"column": value}: codes and ids take one value or a list, times are
--- "created_at_from" (inclusive) and "created_at_before" (exclusive), and "not_id" leaves rows out. Values are
--- quoted, names are listed.
+-- The WHERE clause of a search, from {"column": value}: codes and ids take one value or a list, times and
+-- numbers are "created_at_from" (inclusive) and "created_at_before" (exclusive), "metadata" is an object that
+-- the row's own contains, and "not_id" leaves rows out. Values are quoted, names are listed.
 CREATE OR REPLACE FUNCTION search_conditions(object_type text, filters jsonb)
 RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -8,14 +8,15 @@ DECLARE
         WHEN 'knowledge' THEN ARRAY['category', 'source']
         WHEN 'message' THEN ARRAY['channel', 'direction', 'role', 'content_type', 'delivery_status']
         WHEN 'ticket' THEN
-            ARRAY['category', 'priority', 'status', 'source_channel', 'assigned_to', 'escalation_reason']
+            ARRAY['ticket_number', 'category', 'priority', 'status', 'source_channel', 'assigned_to',
+                'escalation_reason']
     END;
     ids text[] := CASE object_type
         WHEN 'knowledge' THEN ARRAY['id'] ELSE ARRAY['id', 'customer_id', 'conversation_id']
     END;
-    times text[] := CASE object_type
+    ranges text[] := CASE object_type
         WHEN 'knowledge' THEN ARRAY['created_at', 'updated_at']
-        WHEN 'message' THEN ARRAY['created_at']
+        WHEN 'message' THEN ARRAY['created_at', 'processing_latency_ms']
         WHEN 'ticket' THEN ARRAY['created_at', 'updated_at', 'resolved_at']
     END;
     conditions text[];
@@ -40,10 +41,12 @@ BEGIN
             conditions := conditions || format('o.%I = ANY (%L::uuid[])', filter.name, wanted);
         ELSIF filter.name = ANY (codes) THEN
             conditions := conditions || format('o.%I = ANY (%L::text[])', filter.name, wanted);
-        ELSIF edge IS NOT NULL AND regexp_replace(filter.name, '_(from|before)$', '') = ANY (times) THEN
-            conditions := conditions || format('o.%I %s %L::timestamptz',
+        ELSIF edge IS NOT NULL AND regexp_replace(filter.name, '_(from|before)$', '') = ANY (ranges) THEN
+            conditions := conditions || format('o.%I %s %L',
                 regexp_replace(filter.name, '_(from|before)$', ''),
                 CASE edge WHEN 'from' THEN '>=' ELSE '<' END, wanted[1]);
+        ELSIF filter.name = 'metadata' THEN
+            conditions := conditions || format('o.metadata @> %L', filter.value);
         ELSIF filter.name = 'not_id' THEN
             conditions := conditions || format('o.id <> ALL (%L::uuid[])', wanted);
         ELSE
