@@ -92,6 +92,8 @@ def reindex(
         settings = {
             "maintenance_work_mem": memory,
             "max_parallel_maintenance_workers": str(int(workers)),
+            # Vectors are stored out of line, so their table looks too small for workers.
+            "min_parallel_table_scan_size": "0",
             "statement_timeout": "0",
             "lock_timeout": "0",
         }

@@ -106,6 +106,7 @@ def test_the_settings_are_those_of_the_build_alone(engine, monkeypatch):
     settings = (
         "maintenance_work_mem",
         "max_parallel_maintenance_workers",
+        "min_parallel_table_scan_size",
         "statement_timeout",
         "lock_timeout",
     )
@@ -124,8 +125,24 @@ def test_the_settings_are_those_of_the_build_alone(engine, monkeypatch):
     with pytest.raises(CRMError):
         reindex(engine, [INDEX], memory="78MB")
 
-    assert used == ["77MB 1 0 0", "78MB 2 0 0"]
+    assert used == ["77MB 1 0 0 0", "78MB 2 0 0 0"]
     assert ask(engine, asked) == before
+
+
+def test_several_processes_build_the_index_of_vectors_that_are_stored_out_of_line(engine):
+    ask(engine, """
+        INSERT INTO knowledge_base (title, content, category, embedding)
+        SELECT n::text, '', 'faq', ARRAY(SELECT random() FROM generate_series(1, 1536) WHERE n > 0)::vector
+        FROM generate_series(1, 100) AS n
+    """)  # fmt: skip
+    told: list[str] = []
+    with engine.connect() as connection:  # the one that the build will get
+        raw = connection.connection.dbapi_connection
+        raw.add_notice_handler(lambda notice: told.append(notice.message_primary))
+        connection.execute(text("SET client_min_messages = debug1"))
+        connection.commit()
+    reindex(engine, ["idx_knowledge_base_embedding"], memory="128MB", workers=1)
+    assert "using 1 parallel workers" in told
 
 
 def test_a_build_is_watched_from_a_second_connection(engine, monkeypatch):
