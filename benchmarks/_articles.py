@@ -1,4 +1,4 @@
-"""Articles for the speed of searches: vectors that lie in topics, loaded with COPY, and exact answers."""
+"""Articles for the speed of searches: vectors such as texts have, loaded with COPY, and exact answers."""
 
 from __future__ import annotations
 
@@ -31,35 +31,31 @@ WORDS = """
 """
 
 
-class Topics:
+class Vectors:
     """Draws vectors such as texts have: the same seed draws the same ones.
 
-    A vector is the direction of one of many topics, some of which are far more common than others, plus four
-    of 400 aspects that all topics share, each with a weight from 0.2 to 0.8; then it is brought to length 1.
-    So it has neighbours that are much nearer than the rest, as texts have and pure noise has not. Among 5,000
-    of them the local intrinsic dimension (maximum likelihood, 20 neighbours) is 21; among the vectors that
-    all-MiniLM-L6-v2 gives to 5,000 docstrings it is 23, so the search is about as hard as among real texts.
+    A vector is eight of 400 aspects, some of which are far more common than others, each with a weight from
+    0.2 to 1, and is brought to length 1. Compared with the vectors that all-MiniLM-L6-v2 gives to 100,000
+    sentences of documentation, in brackets, 100,000 of them have a local intrinsic dimension (maximum
+    likelihood, 20 neighbours among 5,000) of 26 (26), a similarity of 0.55 (0.57) to the tenth nearest and of
+    0.34 (0.33) to the thousandth, and a search of 200 candidates in pgvector's default graph finds 0.990
+    (0.993) of the ten nearest. Vectors in separate clusters are much harder, pure noise more so.
     """
 
-    def __init__(self, seed: int, rows: int) -> None:
+    def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.topics = [self._direction() for _ in range(max(20, rows // 200))]
-        self.aspects = [self._direction() for _ in range(ASPECTS)]
-        self.common = list(accumulate(1 / (rank + 10) for rank in range(len(self.topics))))
+        self.aspects = [array("f", (self.random.gauss() for _ in range(DIMENSIONS))) for _ in range(ASPECTS)]
+        self.common = list(accumulate(1 / (rank + 10) for rank in range(ASPECTS)))
 
     def draw(self) -> list[float]:
-        topic = self.random.choices(self.topics, cum_weights=self.common)[0]
-        one, two, three, four = self.random.sample(self.aspects, 4)
-        a, b, c, d = (self.random.uniform(0.2, 0.8) for _ in range(4))
+        chosen = self.random.choices(self.aspects, cum_weights=self.common, k=8)
+        a, b, c, d, e, f, g, h = (self.random.uniform(0.2, 1) for _ in chosen)
         vector = [
-            t + a * v + b * w + c * x + d * y
-            for t, v, w, x, y in zip(topic, one, two, three, four, strict=True)
+            a * s + b * t + c * u + d * v + e * w + f * x + g * y + h * z
+            for s, t, u, v, w, x, y, z in zip(*chosen, strict=True)
         ]
         length = math.hypot(*vector)
         return [value / length for value in vector]
-
-    def _direction(self) -> array[float]:
-        return array("f", (self.random.gauss(0, 1) for _ in range(DIMENSIONS)))
 
     def categories(self, rows: int) -> list[str]:
         """The category of every article, in no order that the vectors have."""
@@ -89,7 +85,7 @@ def build_memory(rows: int) -> str:
     return f"maintenance_work_mem={max(256, rows * 12 // 1024)}MB"
 
 
-def load(url: str, topics: Topics, rows: int, words: int) -> None:
+def load(url: str, vectors: Vectors, rows: int, words: int) -> None:
     """Replace the knowledge base by ``rows`` articles of so many words; the vectors' indexes come last."""
     with connect_binary(url, build_memory(rows)) as connection:
         definitions = connection.execute(
@@ -105,20 +101,20 @@ def load(url: str, topics: Topics, rows: int, words: int) -> None:
             cursor.copy(f"COPY knowledge_base ({columns}) FROM STDIN (FORMAT BINARY)") as copy,
         ):
             copy.set_types(["uuid", "varchar", "text", "varchar", "vector", "jsonb"])
-            for row in articles(topics, rows, words):
+            for row in articles(vectors, rows, words):
                 copy.write_row(row)
         for _, definition in definitions:
             connection.execute(definition)
         connection.execute("VACUUM ANALYZE knowledge_base")
 
 
-def articles(topics: Topics, rows: int, words: int) -> Iterator[tuple[UUID, str, str, str, Vector, Jsonb]]:
+def articles(vectors: Vectors, rows: int, words: int) -> Iterator[tuple[UUID, str, str, str, Vector, Jsonb]]:
     provenance = Jsonb({"embedding": {"model": "synthetic", "dimensions": DIMENSIONS}})
     vocabulary = WORDS.split()
-    for category in topics.categories(rows):
-        text = topics.random.choices(vocabulary, k=words)
+    for category in vectors.categories(rows):
+        text = vectors.random.choices(vocabulary, k=words)
         title, content = " ".join(text[:6]).capitalize(), " ".join(text)
-        yield uuid7(), title, content, category, Vector(topics.draw()), provenance
+        yield uuid7(), title, content, category, Vector(vectors.draw()), provenance
 
 
 def exact_answers(url: str, queries: Sequence[list[float]], category: str | None = None) -> list[set[str]]:

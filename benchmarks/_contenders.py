@@ -49,6 +49,14 @@ class Contender(Protocol):
     def close(self) -> None: ...
 
 
+class Filtering(Contender, Protocol):
+    """The same, also within one category."""
+
+    def search(self, number: int, category: str | None = None) -> Found: ...
+
+    def path(self, category: str | None = None) -> str: ...
+
+
 def path_of(plan: str) -> str:
     """The index that a plan scans, or that it scans the whole table."""
     index = re.search(r"Index (?:Only )?Scan (?:using|on) (\S+)", plan)
@@ -88,13 +96,14 @@ class Ours:
         self.engine = make_engine(url, read_only=read_only)
         self.kept = Session(self.engine) if read_only else None
 
-    def search(self, number: int, category: KnowledgeCategory | None = None) -> Found:
+    def search(self, number: int, category: str | None = None) -> Found:
+        only = None if category is None else KnowledgeCategory(category)
         since = time.perf_counter()
         if self.kept is not None:
-            hits = search_knowledge(self.kept, self.queries[number], limit=LIMIT, category=category)
+            hits = search_knowledge(self.kept, self.queries[number], limit=LIMIT, category=only)
         else:
             with Session(self.engine) as session:
-                hits = search_knowledge(session, self.queries[number], limit=LIMIT, category=category)
+                hits = search_knowledge(session, self.queries[number], limit=LIMIT, category=only)
         return Found(time.perf_counter() - since, [str(hit.id) for hit in hits])
 
     def statements(self) -> int:
@@ -102,12 +111,13 @@ class Ours:
             self.search(0)
         return recorder.count
 
-    def path(self, category: KnowledgeCategory | None = None) -> str:
+    def path(self, category: str | None = None) -> str:
         """What a search has scanned, from the server's counters; a function's plan cannot be explained."""
+        only = None if category is None else KnowledgeCategory(category)
         engine = make_engine(self.url)
         with Session(engine) as session:
             before = dict(map(tuple, session.execute(SCANS)))
-            search_knowledge(session, self.queries[0], limit=LIMIT, category=category)
+            search_knowledge(session, self.queries[0], limit=LIMIT, category=only)
             after = dict(map(tuple, session.execute(SCANS)))
         engine.dispose()
         used = sorted(name for name, scans in after.items() if scans > before[name])

@@ -1,8 +1,8 @@
 """Other stores on the same articles, each in an environment of its own.
 
 A store makes its table and its index by its own means; the rows are copied inside the database, and the index
-is built afterwards, as ours. Each is measured twice: on PostgreSQL's default ``random_page_cost``, as its
-documentation has it, and on 1.1, with which the planner takes the index of a larger table.
+is built afterwards, as ours. Each is measured twice: on the server's defaults, as its documentation has it,
+and "tuned", on those that our revision 0017 sets.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from platformdirs import user_cache_path
 from app.database import normalize_url
 
 FOLDER = Path(__file__).parent / "peers"
-RANDOM_PAGE_COST = {"": 4, ", tuned": 1.1}
+VARIANTS = {
+    "": ("random_page_cost=4", "hnsw.iterative_scan=off"),
+    ", tuned": ("random_page_cost=1.1", "hnsw.iterative_scan=strict_order"),
+}
 
 
 @dataclass(frozen=True)
@@ -138,28 +141,26 @@ def build(peer: Peer, url: str, rows: int) -> None:
 
 
 class Measured:
-    """A peer with the server's default cost of a random page, or with a better one."""
+    """A peer on the server's defaults, or tuned."""
 
     def __init__(
         self, peer: Peer, url: str, queries: Sequence[list[float]], ef_search: int, variant: str
     ) -> None:
         self.name = peer.package + variant
         self.process = Process(peer)
-        cost = f"random_page_cost={RANDOM_PAGE_COST[variant]}"
-        self.process.ask("open", url=with_settings(url, cost), queries=queries, ef_search=ef_search)
+        address = with_settings(url, *VARIANTS[variant])
+        self.process.ask("open", url=address, queries=queries, ef_search=ef_search)
 
-    def search(self, number: int) -> Found:
-        answer = self.process.ask("search", number=number)
+    def search(self, number: int, category: str | None = None) -> Found:
+        answer = self.process.ask("search", number=number, category=category)
         return Found(answer["seconds"], answer["ids"])
 
-    def path(self) -> str:
-        return path_of(self.process.ask("plan")["plan"])
+    def path(self, category: str | None = None) -> str:
+        return path_of(self.process.ask("plan", category=category)["plan"])
 
     def close(self) -> None:
         self.process.close()
 
 
 def measured(url: str, queries: Sequence[list[float]], ef_search: int) -> list[Measured]:
-    return [
-        Measured(peer, url, queries, ef_search, variant) for peer in PEERS for variant in RANDOM_PAGE_COST
-    ]
+    return [Measured(peer, url, queries, ef_search, variant) for peer in PEERS for variant in VARIANTS]

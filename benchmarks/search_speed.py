@@ -5,13 +5,13 @@
 Loads articles of 1536 dimensions into a database of its own and asks every contender the same queries for ten
 articles, in turns, so that whatever disturbs the machine disturbs all of them alike. Prints the median, the
 95th percentile, the share of the true ten nearest that were found (an exact search tells them), the ratio to
-psycopg by hand, and what the server read. Then the same for our search in one category, from half of all
-articles to one in two thousand.
+psycopg by hand, and what the server read. Then the same in one category, from half of all articles to one in
+two thousand, without psycopg, by whose hand each would be another statement.
 
 The first run installs langchain-postgres, vecs and LlamaIndex's PGVectorStore into environments of their own
-in the user's cache folder. "tuned" is the peer on a server whose ``random_page_cost`` somebody has lowered
-for it: whether the planner takes a peer's index otherwise depends on how large its table is beside it, which
-``--words``, the length of an article, decides. ``--ef-search`` is how hard all but ours look, so that they
+in the user's cache folder. "tuned" is the peer on a server with the settings of our revision 0017: whether
+the planner takes a peer's index otherwise depends on how large its table is beside it, which ``--words``, the
+length of an article, decides. ``--ef-search`` is how hard all but ours look, so that they
 can be compared at the same recall. ``--quick`` is 2,000 articles and 50 queries; with ``--no-peers`` it takes
 less than a minute.
 """
@@ -27,11 +27,10 @@ from dataclasses import dataclass, field
 from statistics import median, quantiles
 
 import _peers
-from _articles import LIMIT, SHARES, Topics, connect, exact_answers, load
-from _contenders import Contender, Found, Ours, Raw
+from _articles import LIMIT, SHARES, Vectors, connect, exact_answers, load
+from _contenders import Contender, Filtering, Found, Ours, Raw
 from _server import roomy_server
 
-from app.models import KnowledgeCategory
 from app.testing import Databases, provision
 
 WARM_UP = 10
@@ -96,14 +95,14 @@ def compare(contenders: Sequence[Contender], queries: int, nearest: Sequence[set
     return figures
 
 
-def in_categories(ours: Ours, url: str, queries: Sequence[list[float]]) -> list[Figures]:
-    categories = [KnowledgeCategory(name) for name in SHARES]
-    nearest = {category: exact_answers(url, queries, category) for category in categories}
-    figures = [Figures(category, ours.path(category)) for category in categories]
-    for turn in turns(len(categories), len(queries)):
+def compare_in(
+    category: str, contenders: Sequence[Filtering], url: str, queries: Sequence[list[float]]
+) -> list[Figures]:
+    nearest = exact_answers(url, queries, category)
+    figures = [Figures(contender.name, contender.path(category)) for contender in contenders]
+    for turn in turns(len(contenders), len(queries)):
         for who, number in turn:
-            category = categories[who]
-            figures[who].add(ours.search(number, category), nearest[category][number])
+            figures[who].add(contenders[who].search(number, category), nearest[number])
     return figures
 
 
@@ -116,7 +115,7 @@ def report(figures: Sequence[Figures]) -> None:
             f"{one.name:42} {one.median:6.2f} ms {one.p95:6.2f} ms   {one.recall:5.3f} "
             f"{one.median / raw.median:10.2f}  {one.path}"
         )
-    for variant in _peers.RANDOM_PAGE_COST:
+    for variant in _peers.VARIANTS:
         names = [peer.package + variant for peer in _peers.PEERS]
         others = [one for one in figures if one.name in names]
         if others:
@@ -124,41 +123,48 @@ def report(figures: Sequence[Figures]) -> None:
             print(f"{fastest.name}: {fastest.median / ours.median:.2f} x {ours.name}")
 
 
-def report_categories(figures: Sequence[Figures], rows: int) -> None:
-    print(f"\n{'search_knowledge in one category':42} {'median':>9} {'p95':>9}  recall  rows      reads")
+def report_category(category: str, figures: Sequence[Figures], rows: int) -> None:
+    """Print how they searched in one category; "rows" is the shortest page."""
+    matching = max(1, round(SHARES[category] * rows))
+    share = f"{SHARES[category]:.2%} of the articles ({matching:,})"
+    print(f"\n{share:42} {'median':>9} {'p95':>9}  recall    x ours  rows      reads")
     for one in figures:
-        matching = max(1, round(SHARES[one.name] * rows))
-        share = f"{SHARES[one.name]:.2%} of the articles ({matching:,})"
+        rows_found = f"{one.fewest} of {min(LIMIT, matching)}"
         print(
-            f"{share:42} {one.median:6.2f} ms {one.p95:6.2f} ms   {one.recall:5.3f}  "
-            f"{f'{one.fewest} of {min(LIMIT, matching)}':8}  {one.path}"
+            f"{one.name:42} {one.median:6.2f} ms {one.p95:6.2f} ms   {one.recall:5.3f} "
+            f"{one.median / figures[0].median:9.2f}  {rows_found:8}  {one.path}"
         )
 
 
-def measure(url: str, task: Task) -> tuple[list[Figures], list[Figures]]:
-    """Load the articles into the database and measure everybody on them, then ours in the categories."""
-    topics = Topics(task.seed, task.rows)
+def measure(url: str, task: Task) -> None:
+    """Load the articles into the database and measure everybody on them, then in the categories."""
+    vectors = Vectors(task.seed)
     with timed(f"{task.rows:,} articles"):
-        load(url, topics, task.rows, task.words)
-    asked = [topics.draw() for _ in range(task.queries)]
+        load(url, vectors, task.rows, task.words)
+    asked = [vectors.draw() for _ in range(task.queries)]
     with timed("exact answers"):
         nearest = exact_answers(url, asked)
     with ExitStack() as stack:
         ours = Ours(url, asked, read_only=True)
         raw = Raw(url, asked, task.ef_search)
         contenders: list[Contender] = [raw, ours, Ours(url, asked, read_only=False)]
+        peers: list[_peers.Measured] = []
         if task.peers:
             for peer in _peers.PEERS:
                 with timed(peer.package):
                     _peers.build(peer, url, task.rows)
-            contenders += _peers.measured(url, asked, task.ef_search)
+            peers = _peers.measured(url, asked, task.ef_search)
+            contenders += peers
         for contender in contenders:
             stack.callback(contender.close)
         assert ours.statements() == 1, "a search is one statement"
         with timed("searches"):
             figures = compare(contenders, task.queries, nearest)
-        with timed("searches in categories"):
-            return figures, in_categories(ours, url, asked[:100])
+        report(figures)
+        for category in SHARES:
+            with timed(f"searches in {category}"):
+                figures = compare_in(category, [ours, *peers], url, asked[:50])
+            report_category(category, figures, task.rows)
 
 
 @contextmanager
@@ -202,9 +208,7 @@ def main() -> None:
             task = Task(rows, options.words, queries, options.ef_search, options.seed, not options.no_peers)
             database = databases.clone()
             describe(database, task)
-            figures, filtered = measure(database, task)
-            report(figures)
-            report_categories(filtered, rows)
+            measure(database, task)
             databases.drop(database)
 
 

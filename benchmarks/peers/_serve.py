@@ -21,11 +21,11 @@ DIMENSIONS = 1536
 class Store(Protocol):
     engine: Engine
 
-    def search(self, vector: list[float]) -> list[str]:
-        """The ids of the nearest articles, which the store has brought along in full."""
+    def search(self, vector: list[float], category: str | None) -> list[str]:
+        """The ids of the nearest articles (of the category), which the store has brought along in full."""
 
 
-def plan(store: Store, vector: list[float]) -> str:
+def plan(store: Store, vector: list[float], category: str | None) -> str:
     """The server's plan of the statement that a search sends, on the store's own connection."""
     lines: list[str] = []
 
@@ -35,7 +35,7 @@ def plan(store: Store, vector: list[float]) -> str:
             lines.extend(row[0] for row in cursor.fetchall())
 
     event.listen(store.engine, "before_cursor_execute", explain)
-    store.search(vector)
+    store.search(vector, category)
     event.remove(store.engine, "before_cursor_execute", explain)
     return "\n".join(lines)
 
@@ -56,10 +56,10 @@ def serve(
             case "open":
                 store, queries = open_store(asked["url"], asked["ef_search"]), asked["queries"]
             case "plan":
-                answer["plan"] = plan(store, queries[0])
+                answer["plan"] = plan(store, queries[0], asked["category"])
             case "search":
                 vector = queries[asked["number"]]
                 since = time.perf_counter()
-                answer["ids"] = store.search(vector)
+                answer["ids"] = store.search(vector, asked["category"])
                 answer["seconds"] = time.perf_counter() - since
         print(json.dumps(answer), flush=True)

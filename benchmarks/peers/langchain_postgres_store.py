@@ -30,8 +30,9 @@ class Articles:
             index_query_options=None if ef_search == 40 else HNSWQueryOptions(ef_search=ef_search),
         )
 
-    def search(self, vector: list[float]) -> list[str]:
-        found = self.store.similarity_search_with_score_by_vector(vector, k=LIMIT)
+    def search(self, vector: list[float], category: str | None) -> list[str]:
+        only = None if category is None else {"category": category}
+        found = self.store.similarity_search_with_score_by_vector(vector, k=LIMIT, filter=only)
         return [document.id for document, _ in found]
 
 

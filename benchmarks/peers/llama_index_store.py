@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _serve import DIMENSIONS, LIMIT, serve
-from llama_index.core.vector_stores import VectorStoreQuery
+from llama_index.core.vector_stores import MetadataFilter, MetadataFilters, VectorStoreQuery
 from llama_index.vector_stores.postgres import PGVectorStore
 from sqlalchemy import make_url
 
@@ -41,8 +41,13 @@ class Articles:
         self.store = store(url, HNSW | {"hnsw_ef_search": ef_search})
         self.engine = self.store.client
 
-    def search(self, vector: list[float]) -> list[str]:
-        found = self.store.query(VectorStoreQuery(query_embedding=vector, similarity_top_k=LIMIT))
+    def search(self, vector: list[float], category: str | None) -> list[str]:
+        only = None
+        if category is not None:
+            only = MetadataFilters(filters=[MetadataFilter(key="category", value=category)])
+        found = self.store.query(
+            VectorStoreQuery(query_embedding=vector, similarity_top_k=LIMIT, filters=only)
+        )
         return list(found.ids)
 
 

@@ -27,9 +27,14 @@ class Articles:
         self.ef_search = ef_search
         self.collection = client.get_or_create_collection(name="articles", dimension=DIMENSIONS)
 
-    def search(self, vector: list[float]) -> list[str]:
+    def search(self, vector: list[float], category: str | None) -> list[str]:
         found = self.collection.query(
-            data=vector, limit=LIMIT, include_value=True, include_metadata=True, ef_search=self.ef_search
+            data=vector,
+            limit=LIMIT,
+            filters=None if category is None else {"category": {"$eq": category}},
+            include_value=True,
+            include_metadata=True,
+            ef_search=self.ef_search,
         )
         return [id_ for id_, _, _ in found]
 
