@@ -43,7 +43,7 @@ DECLARE
     of_model text := query_model;
     few uuid[];
     share double precision := 1;
-    width double precision;
+    width integer;
     row_id text := 'o.id';
     distance text := '(o.embedding <=> $1)';
     source text := 'knowledge_base o WHERE o.is_active AND o.embedding IS NOT NULL';
@@ -70,11 +70,9 @@ BEGIN
                     INTO share USING 5000.0 / GREATEST(pg_relation_size(base::regclass) / 8192, 50);
             END IF;
         END IF;
-        -- A larger graph takes more candidates to find the nearest, and the fewer rows a filter leaves, the
-        -- farther from the vector they lie.
-        width := 200 * GREATEST(1, sqrt(GREATEST(
-            (SELECT reltuples FROM pg_class WHERE oid = base::regclass), 0) / 20000)) / GREATEST(share, 0.1);
-        PERFORM set_config('hnsw.ef_search', round(LEAST(1000, GREATEST(depth, width)))::text, true);
+        -- The fewer rows a filter leaves, the farther from the vector they lie.
+        width := GREATEST(depth, 200 / GREATEST(share, 0.35));
+        PERFORM set_config('hnsw.ef_search', width::text, true);
         IF object_type = 'knowledge' THEN
             IF of_model IS NOT NULL THEN
                 -- Nothing of this model is no reason to look at every vector.
