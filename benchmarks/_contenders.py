@@ -22,7 +22,8 @@ from app.testing import QueryRecorder
 # of the vectors gives them in order.
 EXPERT = ("random_page_cost=1.1", "enable_sort=off", "jit=off")
 RAW_SEARCH = f"""
-    SELECT id, title, content, category, source, 1 - (embedding <=> %(query)b)
+    SELECT id, title, content, category, source, metadata, created_at, updated_at,
+        1 - (embedding <=> %(query)b)
     FROM knowledge_base WHERE is_active ORDER BY embedding <=> %(query)b LIMIT {LIMIT}
 """
 SCANS = text("""

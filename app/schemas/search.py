@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from ..models.channel import Channel
@@ -63,6 +64,9 @@ class KnowledgeHit(Hit):
     content: str
     category: KnowledgeCategory
     source: str | None
+    extra: dict[str, Any] | None
+    created_at: datetime | None
+    updated_at: datetime | None
 
 
 class MessageHit(Hit):
@@ -76,6 +80,8 @@ class MessageHit(Hit):
     content: str
     content_type: ContentType | None
     delivery_status: DeliveryStatus | None
+    processing_latency_ms: int | None
+    extra: dict[str, Any] | None
     created_at: datetime | None
 
 
@@ -91,8 +97,11 @@ class TicketHit(Hit):
     status: TicketStatus | None
     source_channel: Channel
     assigned_to: str | None
+    escalation_reason: str | None
     resolution_notes: str | None
+    extra: dict[str, Any] | None
     created_at: datetime | None
+    updated_at: datetime | None
     resolved_at: datetime | None
 
 

@@ -45,14 +45,19 @@ from ._searching import (
 
 _TICKET = (
     "o.ticket_number, o.customer_id, o.conversation_id, o.subject, o.category, o.priority, o.status, "
-    "o.source_channel, o.assigned_to, o.resolution_notes, o.created_at, o.resolved_at"
+    "o.source_channel, o.assigned_to, o.escalation_reason, o.resolution_notes, o.metadata AS extra, "
+    "o.created_at, o.updated_at, o.resolved_at"
 )
-_KNOWLEDGE = statement(ObjectType.KNOWLEDGE, "knowledge_base", "o.title, o.content, o.category, o.source")
+_KNOWLEDGE = statement(
+    ObjectType.KNOWLEDGE,
+    "knowledge_base",
+    "o.title, o.content, o.category, o.source, o.metadata AS extra, o.created_at, o.updated_at",
+)
 _MESSAGES = statement(
     ObjectType.MESSAGE,
     "messages",
     "o.conversation_id, o.customer_id, o.channel, o.direction, o.role, o.content, o.content_type, "
-    "o.delivery_status, o.created_at",
+    "o.delivery_status, o.processing_latency_ms, o.metadata AS extra, o.created_at",
 )
 _TICKETS = statement(ObjectType.TICKET, "tickets", _TICKET)
 # Words weigh by their own table, so across tables their ranks are compared.

@@ -196,6 +196,9 @@ def test_a_hit_has_the_articles_fields_and_its_similarity(session, queries):
         content=near.content,
         category=KnowledgeCategory.BILLING,
         source="wiki",
+        extra=near.extra,
+        created_at=near.created_at,
+        updated_at=near.updated_at,
         similarity=0.8,
         score=0.8,
     )

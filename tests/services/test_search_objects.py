@@ -172,6 +172,17 @@ TICKET_FILTERS = {
 }
 
 
+def test_a_hit_has_its_row_s_fields(session, messages, tickets):
+    session.expire_all()
+    (message,) = search.search_messages(session, "password", mode="text", role="agent")
+    (ticket,) = search.search_tickets(session, "sign in", mode="text", assigned_to="human:7")
+    for hit, row in ((message, messages[1]), (ticket, tickets[1])):
+        own = hit.model_fields_set - {"similarity", "score"}
+        assert {name: getattr(hit, name) for name in own} == {name: getattr(row, name) for name in own}
+    assert message.extra == {"agent": {"name": "ai:support", "version": 3}}
+    assert ticket.extra == {"tags": ["login", "browser"]}
+
+
 @pytest.mark.parametrize(("asked", "expected"), TICKET_FILTERS.values(), ids=TICKET_FILTERS)
 def test_tickets_are_filtered_by_every_column(session, tickets, asked, expected):
     hits = search.search_tickets(session, "sign in", **BOTH, **asked(tickets))
