@@ -94,7 +94,7 @@ def prepared(  # noqa: PLR0917 - the arguments of every search, in their order
     """
     chosen = checked_code("mode", mode, SearchMode)
     limit = checked_limit(limit)
-    _check_similarity(min_similarity, chosen)
+    min_similarity = checked_similarity(min_similarity, chosen)
     _check_weights(weights)
     words = None
     if isinstance(query, str):
@@ -128,13 +128,15 @@ def _check_weights(weights: tuple[float, float]) -> None:
         raise InvalidValue("weights", "must be two numbers from 0 to 1000, not both 0")
 
 
-def _check_similarity(least: float | None, mode: SearchMode) -> None:
+def checked_similarity(least: float | None, mode: SearchMode = SearchMode.VECTOR) -> float | None:
+    """The least similarity of a hit, or None."""
     if least is None:
-        return
+        return None
     if not _is_number(least) or not -1 <= least <= 1:
         raise InvalidValue("min_similarity", "must be a number from -1 to 1")
     if mode is SearchMode.TEXT:
         raise InvalidValue("min_similarity", "has no meaning in text mode")
+    return least
 
 
 def _is_number(value: object) -> bool:

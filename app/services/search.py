@@ -26,12 +26,14 @@ from ..models import (
     TicketStatus,
 )
 from ..schemas import AnyHit, KnowledgeHit, MessageHit, ObjectType, TicketHit
-from ._input import checked_uuid
+from ._input import checked_limit, checked_uuid
 from ._searching import (
     DEFAULT_WEIGHTS,
     FOUND,
     PARAMETERS,
+    Search,
     call,
+    checked_similarity,
     codes,
     hits,
     ids,
@@ -302,7 +304,8 @@ def similar_tickets(
         InvalidValue: a bad limit, status or similarity.
     """
     ticket_id = checked_uuid("ticket_id", ticket_id)
-    search = prepared([1.0], None, limit, min_similarity, "vector", DEFAULT_WEIGHTS, explain)
+    options = {"max_rows": checked_limit(limit), "min_similarity": checked_similarity(min_similarity)}
+    search = Search(options, embedder=None, explain=explain)
     filters = {"not_id": [str(ticket_id)], **codes("status", status, TicketStatus)}
     asked = _SIMILAR.bindparams(ticket_id=ticket_id)
     found = hits(session, search, asked, [ObjectType.TICKET], TicketHit, filters=filters)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import random
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from app.database import make_engine
 from app.embeddings import LexicalEmbedder
 from app.errors import InvalidValue, InvalidVector, TicketNotFound
 from app.models import Channel, Message, MessageDirection, Ticket, TicketStatus
@@ -23,7 +20,6 @@ from app.services import indexing, merging, search
 from app.testing import (
     ConversationFactory,
     CustomerFactory,
-    Databases,
     KnowledgeBaseEntryFactory,
     MessageFactory,
     TicketFactory,
@@ -222,6 +218,15 @@ def test_similar_tickets_leave_the_ticket_itself_out(session, tickets, queries):
     assert search.similar_tickets(session, tickets[1].id, min_similarity=0.999) == []
 
 
+@pytest.mark.parametrize(("field", "value"), [("limit", 0), ("min_similarity", 2), ("status", "lost")])
+def test_a_bad_option_for_similar_tickets_is_named_and_nothing_is_sent(session, queries, field, value):
+    queries.reset()
+    with pytest.raises(InvalidValue) as caught:
+        search.similar_tickets(session, UUID(int=1), **{field: value})
+    assert caught.value.field == field
+    assert queries.count == 0
+
+
 def test_a_ticket_without_an_embedding_has_similar_ones_by_the_words_of_its_subject(session, tickets):
     new = TicketFactory(subject="Sign in broken")
     hits = search.similar_tickets(session, new.id, explain=True)
@@ -314,81 +319,3 @@ def test_a_filter_that_is_no_column_is_refused_in_plain_sql(session, tickets, fi
 def test_a_value_is_a_value_whatever_it_holds(session, tickets):
     for value in ("x' OR true --", "%s", "{a,b}", '"', "\\"):
         assert search.search_tickets(session, "sign in", mode="text", assigned_to=value) == []
-
-
-ROWS = 4_000
-
-
-@pytest.fixture(scope="module")
-def archive(crm_databases: Databases) -> Iterator[Engine]:
-    """Four thousand messages in random directions; every n-th by ``delivery_status`` and ``role``."""
-    url = crm_databases.clone()
-    engine = make_engine(url)
-    chance = random.Random(11)
-    vectors = [",".join(f"{n}:{chance.gauss(0, 1):.4f}" for n in range(1, 11)) for _ in range(ROWS)]
-    with engine.begin() as connection:
-        connection.execute(text("DROP INDEX message_embeddings_embedding_idx"))
-        connection.execute(
-            text("""
-                WITH person AS (INSERT INTO customers (email) VALUES ('a@example.com') RETURNING id),
-                talk AS (INSERT INTO conversations (customer_id, channel)
-                    SELECT id, 'email' FROM person RETURNING id, customer_id)
-                INSERT INTO messages (conversation_id, customer_id, channel, direction, role, content,
-                    delivery_status)
-                SELECT talk.id, customer_id, 'email', 'inbound',
-                    CASE WHEN n % 2 = 0 THEN 'agent' ELSE 'customer' END, 'text ' || n,
-                    CASE WHEN n % 2000 = 0 THEN 'failed' WHEN n % 100 = 0 THEN 'read'
-                        WHEN n % 10 = 0 THEN 'delivered' ELSE 'pending' END
-                FROM talk, generate_series(1, :rows) AS n
-            """),
-            {"rows": ROWS},
-        )
-        connection.execute(
-            text("""
-                INSERT INTO message_embeddings (message_id, model, dimensions, content_hash, embedding)
-                SELECT m.id, 'random', 10, '',
-                    l2_normalize(('{' || v.spelled || '}/1536')::sparsevec::halfvec)
-                FROM (SELECT id, row_number() OVER () AS n FROM messages) AS m
-                JOIN unnest(CAST(:vectors AS text[])) WITH ORDINALITY AS v(spelled, n) USING (n)
-            """),
-            {"vectors": vectors},
-        )
-        connection.execute(
-            text("INSERT INTO embedding_models VALUES ('message', 'random', 10, clock_timestamp())")
-        )
-        connection.execute(
-            text("""
-                CREATE INDEX message_embeddings_embedding_idx ON message_embeddings
-                USING hnsw (embedding halfvec_cosine_ops) WITH (m = 16, ef_construction = 64)
-            """)
-        )
-    yield engine
-    engine.dispose()
-    crm_databases.drop(url)
-
-
-@pytest.mark.parametrize(
-    ("filters", "matching"),
-    [({}, ROWS), ({"role": "agent"}, 2000), ({"delivery_status": "delivered"}, 360),
-     ({"delivery_status": "read"}, 38), ({"delivery_status": "failed"}, 2)],
-    ids=["all", "50 %", "9 %", "1 %", "0.05 %"],
-)  # fmt: skip
-def test_a_page_of_messages_is_full_and_right_at_every_selectivity(archive, filters, matching):
-    chance = random.Random(5)
-    conditions = " AND ".join(f"m.{name} = '{value}'" for name, value in filters.items()) or "true"
-    exact = text(f"""
-        SELECT m.id FROM messages m JOIN message_embeddings e ON e.message_id = m.id WHERE {conditions}
-        ORDER BY (e.embedding <=> CAST(:query AS halfvec)) + 0 LIMIT 10
-    """)
-    right = wanted = 0
-    with Session(archive) as session:
-        for limit in (10, 100, 1000):
-            query = [chance.gauss(0, 1) for _ in range(10)]
-            assert len(search.search_messages(session, query, limit=limit, **filters)) == min(limit, matching)
-        for _ in range(20):
-            query = [chance.gauss(0, 1) for _ in range(10)]
-            hits = search.search_messages(session, query, limit=10, **filters)
-            nearest = set(session.scalars(exact, {"query": str(query + [0.0] * 1526)}))
-            right += len(nearest & {hit.id for hit in hits})
-            wanted += len(nearest)
-    assert right >= 0.99 * wanted
