@@ -19,8 +19,8 @@ from .errors import Conflict
 from .schemas import EmbeddingStatus, ObjectType
 from .services import indexing
 
-# Objects that are embedded in one transaction, so that an interrupted run has lost little.
-_AT_ONCE = 500
+# Objects that are embedded in one transaction: one batch, so that a failing embedder costs no other.
+_AT_ONCE = 100
 _NAMES = {
     ObjectType.KNOWLEDGE: "articles",
     ObjectType.MESSAGE: "messages",
@@ -52,6 +52,7 @@ def _embed(
             name = _NAMES[status.object_type]
             told = progress.counter(f"embedding {name}")
             counts[name] = 0
+            transaction(database.sessions, indexing.fill_queue, embedder, object_types=[status.object_type])
             while count := transaction(
                 database.sessions,
                 indexing.embed_missing,

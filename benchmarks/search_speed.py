@@ -136,7 +136,7 @@ def report_category(category: str, figures: Sequence[Figures], rows: int) -> Non
         )
 
 
-def measure(url: str, task: Task) -> None:
+def measure(url: str, task: Task) -> tuple[list[Figures], dict[str, list[Figures]]]:
     """Load the articles into the database and measure everybody on them, then in the categories."""
     vectors = Vectors(task.seed)
     with timed(f"{task.rows:,} articles"):
@@ -160,11 +160,11 @@ def measure(url: str, task: Task) -> None:
         assert ours.statements() == 1, "a search is one statement"
         with timed("searches"):
             figures = compare(contenders, task.queries, nearest)
-        report(figures)
+        filtered = {}
         for category in SHARES:
             with timed(f"searches in {category}"):
-                figures = compare_in(category, [ours, *peers], url, asked[:50])
-            report_category(category, figures, task.rows)
+                filtered[category] = compare_in(category, [ours, *peers], url, asked[:50])
+        return figures, filtered
 
 
 @contextmanager
@@ -208,7 +208,10 @@ def main() -> None:
             task = Task(rows, options.words, queries, options.ef_search, options.seed, not options.no_peers)
             database = databases.clone()
             describe(database, task)
-            measure(database, task)
+            figures, filtered = measure(database, task)
+            report(figures)
+            for category, some in filtered.items():
+                report_category(category, some, rows)
             databases.drop(database)
 
 

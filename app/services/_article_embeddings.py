@@ -12,6 +12,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    case,
     cast,
     delete,
     exists,
@@ -66,7 +67,8 @@ def embed_missing(
     While the base answers by another model, the new embeddings are kept beside it, and take over all at once
     when no article lacks one; until then searches go on with the old ones. ``source`` limits the call to one
     document, ``limit`` to so many articles. An article's text is never touched. ``progress(done, total)`` is
-    called after each batch. A failing embedder is asked three times.
+    called after each batch. A failing embedder is asked three times; a text that fails alone, while others
+    are embedded, is passed over and stays missing.
 
     Locks the rows of each batch (FOR UPDATE) until the caller's transaction ends and passes over those that
     somebody else has locked, so several workers can share the work.
@@ -101,9 +103,12 @@ def embed_missing(
         rows = session.execute(batch.with_for_update(of=ARTICLE, skip_locked=True)).all()
         if not rows:
             break
-        store(session, embedder, rows, embed_with_retries(embedder, [row.text for row in rows]))
         last = rows[-1].id
-        done += len(rows)
+        vectors = embed_with_retries(embedder, [row.text for row in rows])
+        made = [(row, vector) for row, vector in zip(rows, vectors, strict=True) if vector is not None]
+        if made:
+            store(session, embedder, made)
+        done += len(made)
         if progress is not None:
             progress(done, max(total, done))
     if (done and others) or staged:
@@ -119,9 +124,7 @@ def _forget_loaded(session: Session) -> None:
             session.expire(held, ["embedding", "extra", "updated_at"])
 
 
-def _replace(
-    session: Session, embedder: Embedder, rows: Sequence[Row[Any]], vectors: Sequence[list[float]]
-) -> None:
+def _replace(session: Session, embedder: Embedder, made: Sequence[tuple[Row[Any], list[float]]]) -> None:
     """Write the embeddings into the articles' rows."""
     origin = func.jsonb_build_object(
         "model", embedder.model, "dimensions", embedder.dimensions,
@@ -134,20 +137,17 @@ def _replace(
     )
     session.connection().execute(
         statement,
-        [
-            {"article_id": row.id, "vector": vector, "sha256": row.hash.hex()}
-            for row, vector in zip(rows, vectors, strict=True)
-        ],
+        [{"article_id": row.id, "vector": vector, "sha256": row.hash.hex()} for row, vector in made],
     )
 
 
 def _with_origin(origin: Any) -> Any:
-    return func.coalesce(ARTICLE.extra, cast({}, JSONB)).concat(func.jsonb_build_object("embedding", origin))
+    # What is no object (raw SQL may have stored a list) cannot hold it.
+    present = case((func.jsonb_typeof(ARTICLE.extra) == "object", ARTICLE.extra), else_=cast({}, JSONB))
+    return present.concat(func.jsonb_build_object("embedding", origin))
 
 
-def _stage(
-    session: Session, embedder: Embedder, rows: Sequence[Row[Any]], vectors: Sequence[list[float]]
-) -> None:
+def _stage(session: Session, embedder: Embedder, made: Sequence[tuple[Row[Any], list[float]]]) -> None:
     """Keep the embeddings beside the articles: those of another model go on answering."""
     statement = insert(_STAGED).values(
         model=embedder.model,
@@ -165,10 +165,7 @@ def _stage(
     )
     session.connection().execute(
         statement,
-        [
-            {"article_id": row.id, "vector": vector, "hash": row.hash}
-            for row, vector in zip(rows, vectors, strict=True)
-        ],
+        [{"article_id": row.id, "vector": vector, "hash": row.hash} for row, vector in made],
     )
 
 

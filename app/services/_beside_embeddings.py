@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Boolean, CursorResult, Row, Text, TextClause, Uuid, bindparam, func, select, text
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    CursorResult,
+    Row,
+    Text,
+    TextClause,
+    Uuid,
+    bindparam,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.orm import Session
 
 from ..embeddings import Embedder
@@ -52,6 +65,7 @@ _TYPES = {
     "vector": HalfVector(EMBEDDING_DIMENSIONS),
     "twin": Uuid(),
     "is_blank": Boolean(),
+    "refused": ARRAY(Uuid()),
 }
 
 
@@ -71,6 +85,7 @@ class Beside:
         self._type = object_type
         self._source = _SOURCES[object_type]
         self._table, self._key = f"{object_type}_embeddings", f"{object_type}_id"
+        self._lock = f"crm/embedding/{object_type}/{checked_model(embedder)}"
         self._parameters = {"object_type": object_type.value, "model": checked_model(embedder)}
 
     def _execute(self, sql: str, **parameters: Any) -> CursorResult[Any]:
@@ -83,19 +98,27 @@ class Beside:
         self._check_isolation()
         present = self._present_model()
         done = 0
+        refused: list[UUID] = []
         while limit is None or done < limit:
-            rows = self._claim(BATCH if limit is None else min(BATCH, limit - done))
+            rows = self._claim(BATCH if limit is None else min(BATCH, limit - done), refused)
             if not rows:
                 if not self._enqueue():
                     break
                 continue
-            self._write(rows)
-            done += len(rows)
+            failed = self._write(rows)
+            refused += failed
+            done += len(rows) - len(failed)
             if progress is not None:
                 progress(done, done + self._waiting())
         if present != self._embedder.model and not self._lacking() and not self._waiting():
             self._switch()
         return done
+
+    def fill_queue(self) -> int:
+        """Put what is missing into the queue, after whoever is doing just that; how many."""
+        self._present_model()
+        self._execute("SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))", lock=self._lock)
+        return self._enqueue()
 
     def _check_isolation(self) -> None:
         """In a stricter isolation ``_write`` would not see a change of the text, and store an old vector."""
@@ -117,13 +140,13 @@ class Beside:
         )
         return self._session.scalars(present).one()
 
-    def _claim(self, count: int) -> Sequence[Row[Any]]:
+    def _claim(self, count: int, refused: list[UUID]) -> Sequence[Row[Any]]:
         """Take objects from the queue that no other worker has, with their text and a row of equal text."""
         return self._execute(
             f"""
             WITH claimed AS MATERIALIZED (
                 SELECT object_id FROM embedding_queue
-                WHERE object_type = :object_type AND model = :model
+                WHERE object_type = :object_type AND model = :model AND object_id <> ALL(:refused)
                 ORDER BY object_id LIMIT :count FOR UPDATE SKIP LOCKED
             ), texts AS MATERIALIZED (
                 SELECT object_id AS id, (SELECT {self._source.text} FROM {self._source.table} o
@@ -138,11 +161,11 @@ class Beside:
             ) AS twin FROM hashed h
             """,  # noqa: S608 - the names are this module's
             count=count,
+            refused=refused,
         ).all()
 
     def _enqueue(self) -> int:
         """Put what is missing into the queue, unless another worker is doing just that; how many."""
-        lock = f"crm/embedding/{self._type}/{self._embedder.model}"
         return self._execute(
             f"""
             WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(hashtextextended(:lock, 0)) AS mine)
@@ -156,7 +179,7 @@ class Beside:
                 )
             ON CONFLICT DO NOTHING
             """,  # noqa: S608
-            lock=lock,
+            lock=self._lock,
         ).rowcount
 
     def _is_missing(self) -> str:
@@ -165,8 +188,11 @@ class Beside:
             WHERE e.{self._key} = o.id AND e.model = :model AND {self._source.complete}
         )"""
 
-    def _write(self, rows: Sequence[Row[Any]]) -> None:
-        """Embed what has no equal yet, and store what is still so: a text that has changed comes again."""
+    def _write(self, rows: Sequence[Row[Any]]) -> list[UUID]:
+        """Embed what has no equal yet, and store what is still so: a text that has changed comes again.
+
+        What the embedder refuses is returned, and stays in the queue.
+        """
         new = [row for row in rows if row.text is not None and row.text.strip() and row.twin is None]
         vectors = dict(
             zip(
@@ -175,7 +201,8 @@ class Beside:
                 strict=True,
             )
         )
-        ids = [row.id for row in rows]
+        refused = [row_id for row_id, vector in vectors.items() if vector is None]
+        ids = [row.id for row in rows if row.id not in refused]
         # Whoever changes a text now waits (forget_embeddings), and finds the embedding that he has to delete.
         # Nobody else does: a change of other columns goes together with this lock.
         self._execute(
@@ -199,27 +226,27 @@ class Beside:
                 {columns.replace(", ", ", EXCLUDED.")})
             """  # noqa: S608
         )
-        self._session.execute(
-            statement,
-            [
-                {
-                    **self._parameters,
-                    "dimensions": self._embedder.dimensions,
-                    "id": row.id,
-                    "hash": row.hash,
-                    "is_blank": not row.text.strip(),
-                    "vector": vectors.get(row.id),
-                    "twin": row.twin,
-                }
-                for row in rows
-                if row.text is not None
-            ],
-        )
+        stored = [
+            {
+                **self._parameters,
+                "dimensions": self._embedder.dimensions,
+                "id": row.id,
+                "hash": row.hash,
+                "is_blank": not row.text.strip(),
+                "vector": vectors.get(row.id),
+                "twin": row.twin,
+            }
+            for row in rows
+            if row.text is not None and row.id not in refused  # no text: it has been deleted
+        ]
+        if stored:
+            self._session.execute(statement, stored)
         self._execute(
             "DELETE FROM embedding_queue "
             "WHERE object_type = :object_type AND model = :model AND object_id = ANY(:ids)",
             ids=ids,
         )
+        return refused
 
     def _waiting(self) -> int:
         return int(

@@ -98,7 +98,7 @@ def _title(headings: tuple[str, ...], blocks: list[Block]) -> str:
         if len(title) <= MAX_TITLE:
             return title
     lines = [" ".join(line.split()) for line in blocks[0].text.splitlines()]
-    first = next((line for line in lines if any(map(str.isalnum, line))), lines[0])
+    first = next((line for line in lines if any(map(str.isalnum, line))), next(filter(None, lines)))
     if len(first) <= _SHORT_TITLE:
         return first
     return f"{first[:_SHORT_TITLE].rpartition(' ')[0] or first[:_SHORT_TITLE]} …"

@@ -9,7 +9,7 @@ from sqlalchemy import func
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from ..embeddings import Embedder, embed_texts
-from ..errors import EmbedderUnavailable
+from ..errors import EmbedderUnavailable, Invalid
 from ._input import checked_text
 
 Progress = Callable[[int, int], None]
@@ -29,7 +29,7 @@ def checked_model(embedder: Embedder) -> str:
     Raises:
         InvalidValue: it is no text of 1 to 255 characters.
     """
-    return checked_text("embedder.model", embedder.model, max_length=255)
+    return checked_text("embedder.model", getattr(embedder, "model", None), max_length=255)
 
 
 def is_blank(text: Any) -> Any:
@@ -37,12 +37,14 @@ def is_blank(text: Any) -> Any:
     return func.btrim(text, _SPACES) == ""
 
 
-def embed_with_retries(embedder: Embedder, texts: Sequence[str]) -> list[list[float]]:
-    """A vector per text; equal texts are embedded once. A failing embedder is asked three times.
+def embed_with_retries(embedder: Embedder, texts: Sequence[str]) -> list[list[float] | None]:
+    """A vector per text; None for a text that fails alone, while the embedder takes others.
+
+    Equal texts are embedded once. A failing embedder is asked three times.
 
     Raises:
-        EmbedderUnavailable: it failed each time.
-        InvalidVector: a vector cannot be stored.
+        EmbedderUnavailable: it failed each time, with the shortest text too.
+        InvalidVector: likewise, what it gives cannot be stored.
     """
     different = list(dict.fromkeys(texts))
     retrying = Retrying(
@@ -51,5 +53,34 @@ def embed_with_retries(embedder: Embedder, texts: Sequence[str]) -> list[list[fl
         retry=retry_if_exception_type(EmbedderUnavailable),
         reraise=True,
     )
-    vectors = dict(zip(different, retrying(embed_texts, embedder, different), strict=True))
-    return [vectors[text] for text in texts]
+    try:
+        vectors = dict(zip(different, retrying(embed_texts, embedder, different), strict=True))
+    except (EmbedderUnavailable, Invalid):
+        # Is it the embedder, or a text? One that is too long for the model must not stop the others.
+        if len(different) == 1 or not _takes(embedder, min(different, key=len)):
+            raise
+        vectors = _one_by_one(embedder, different)
+    return [vectors.get(text) for text in texts]
+
+
+def _takes(embedder: Embedder, text: str) -> bool:
+    try:
+        embed_texts(embedder, [text])
+    except (EmbedderUnavailable, Invalid):
+        return False
+    return True
+
+
+def _one_by_one(embedder: Embedder, failed: list[str]) -> dict[str, list[float]]:
+    """The vectors of all but what fails alone: halves of what fails, until it is one text."""
+    vectors: dict[str, list[float]] = {}
+    waiting = [failed]
+    while waiting:
+        some = waiting.pop()
+        half = len(some) // 2
+        for part in (some[:half], some[half:]) if half else ():
+            try:
+                vectors.update(zip(part, embed_texts(embedder, part), strict=True))
+            except (EmbedderUnavailable, Invalid):
+                waiting.append(part)
+    return vectors

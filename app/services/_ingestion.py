@@ -17,6 +17,7 @@ from ..models.base import uuid7
 from ..schemas import IngestReport
 from ._article_embeddings import HASH, embed_missing
 from ._chunks import Chunk, chunk_html, chunk_markdown, chunk_text
+from ._embedding import checked_model
 from ._ingest_plan import Plan, Stored, Wanted, plan_changes, wanted_articles
 from ._input import checked_code, checked_text
 
@@ -117,6 +118,8 @@ def _ingest(
 ) -> IngestReport:
     source = checked_source(source)
     category = checked_code("category", category, KnowledgeCategory)
+    if embedder is not None:
+        checked_model(embedder)
     chunks = chunks_of(checked_text("text", text, max_length=MAX_DOCUMENT))
     if not chunks:
         raise InvalidValue("text", "has no content")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 from uuid import UUID
@@ -225,11 +225,16 @@ def ids(field: str, value: UUID | str | Collection[UUID] | None) -> dict[str, li
 
 def times(**edges: datetime | None) -> dict[str, str]:
     """Filters by time: ``created_from`` (inclusive) and ``created_before`` (exclusive), and so on."""
-    return {
-        name.replace("_", "_at_", 1): checked_time(name, edge).isoformat()
-        for name, edge in edges.items()
-        if edge is not None
-    }
+    found = {}
+    for name, edge in edges.items():
+        if edge is not None:
+            try:
+                # PostgreSQL reads offsets of whole minutes only.
+                at = checked_time(name, edge).astimezone(UTC)
+            except OverflowError:
+                raise InvalidValue(name, "is outside of the calendar") from None
+            found[name.replace("_", "_at_", 1)] = at.isoformat()
+    return found
 
 
 def numbers(**edges: int | None) -> dict[str, int]:

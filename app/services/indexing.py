@@ -31,8 +31,8 @@ def embed_missing(
     work: what one has taken (FOR UPDATE SKIP LOCKED) the others pass over; what one has found missing they
     see when it commits. Equal texts are embedded once. While another model answers, the new embeddings are
     kept beside its own and take over all at once when none is missing: in the call that sees all of them
-    committed, at the latest in the next one. A failing embedder is asked three times, and no text is ever
-    touched.
+    committed, at the latest in the next one. A failing embedder is asked three times; a text that fails
+    alone, while others are embedded, is passed over and stays missing. No text is ever touched.
 
     Messages and tickets are locked (FOR KEY SHARE) when their embedding is stored, until the caller's
     transaction ends: who changes such a text waits for it, and all other changes and merges go on. Articles
@@ -44,14 +44,12 @@ def embed_missing(
         EmbedderUnavailable: the embedder failed. Batches before it are written; roll back or keep them.
         InvalidVector: the embedder returned a vector that cannot be stored.
     """
-    if not isinstance(object_types, Collection):
-        raise InvalidValue("object_types", "must be a list of types")
-    wanted = {checked_code("object_types", one, ObjectType) for one in object_types}
+    wanted = _checked_types(object_types)
     left = None if limit is None else checked_limit(limit, maximum=MAX_LIMIT)
     done = 0
-    for object_type in ObjectType:
-        if object_type not in wanted or left == 0:
-            continue
+    for object_type in wanted:
+        if left == 0:
+            break
         if object_type is ObjectType.KNOWLEDGE:
             count = _article_embeddings.embed_missing(session, embedder, limit=left, progress=progress)
         else:
@@ -60,6 +58,31 @@ def embed_missing(
         done += count
         left = None if left is None else left - count
     return done
+
+
+def fill_queue(
+    session: Session, embedder: Embedder, *, object_types: Collection[ObjectType] = tuple(ObjectType)
+) -> int:
+    """Put messages and tickets without an embedding by this model into the queue; how many.
+
+    ``embed_missing`` does so too, but others see its queue only when it commits. Commit at once after this,
+    and workers that begin together share the work from its beginning. Waits for whoever fills the queue now.
+
+    Raises:
+        InvalidValue: an unknown type, or a model without a name of 1 to 255 characters.
+    """
+    return sum(
+        Beside(session, EmbeddedType(one), embedder).fill_queue()
+        for one in _checked_types(object_types)
+        if one is not ObjectType.KNOWLEDGE
+    )
+
+
+def _checked_types(object_types: Collection[ObjectType]) -> list[ObjectType]:
+    if not isinstance(object_types, Collection):
+        raise InvalidValue("object_types", "must be a list of types")
+    wanted = {checked_code("object_types", one, ObjectType) for one in object_types}
+    return [one for one in ObjectType if one in wanted]
 
 
 def embedding_status(session: Session) -> list[EmbeddingStatus]:

@@ -45,21 +45,23 @@ from ._searching import (
     times,
 )
 
+# What is no object (raw SQL may have stored a list) has no keys that anybody could ask for.
+_EXTRA = "CASE WHEN jsonb_typeof(o.metadata) = 'object' THEN o.metadata END AS extra"
 _TICKET = (
     "o.ticket_number, o.customer_id, o.conversation_id, o.subject, o.category, o.priority, o.status, "
-    "o.source_channel, o.assigned_to, o.escalation_reason, o.resolution_notes, o.metadata AS extra, "
+    f"o.source_channel, o.assigned_to, o.escalation_reason, o.resolution_notes, {_EXTRA}, "
     "o.created_at, o.updated_at, o.resolved_at"
 )
 _KNOWLEDGE = statement(
     ObjectType.KNOWLEDGE,
     "knowledge_base",
-    "o.title, o.content, o.category, o.source, o.metadata AS extra, o.created_at, o.updated_at",
+    f"o.title, o.content, o.category, o.source, {_EXTRA}, o.created_at, o.updated_at",
 )
 _MESSAGES = statement(
     ObjectType.MESSAGE,
     "messages",
     "o.conversation_id, o.customer_id, o.channel, o.direction, o.role, o.content, o.content_type, "
-    "o.delivery_status, o.processing_latency_ms, o.metadata AS extra, o.created_at",
+    f"o.delivery_status, o.processing_latency_ms, {_EXTRA}, o.created_at",
 )
 _TICKETS = statement(ObjectType.TICKET, "tickets", _TICKET)
 # Words weigh by their own table, so across tables their ranks are compared.

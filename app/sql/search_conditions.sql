@@ -46,7 +46,7 @@ BEGIN
                 regexp_replace(filter.name, '_(from|before)$', ''),
                 CASE edge WHEN 'from' THEN '>=' ELSE '<' END, wanted[1]);
         ELSIF filter.name = 'metadata' THEN
-            conditions := conditions || format('o.metadata @> %L', filter.value);
+            conditions := conditions || format('COALESCE(o.metadata, ''{}'') @> %L', filter.value);
         ELSIF filter.name = 'not_id' THEN
             conditions := conditions || format('o.id <> ALL (%L::uuid[])', wanted);
         ELSE

@@ -75,8 +75,9 @@ BEGIN
         PERFORM set_config('hnsw.ef_search', width::text, true);
         IF object_type = 'knowledge' THEN
             IF of_model IS NOT NULL THEN
-                -- Nothing of this model is no reason to look at every vector.
-                IF NOT EXISTS (SELECT FROM knowledge_base k
+                -- Vectors of other models alone are no reason to look at every one of them.
+                IF EXISTS (SELECT FROM knowledge_base k WHERE k.embedding IS NOT NULL) AND NOT EXISTS (
+                    SELECT FROM knowledge_base k
                     WHERE k.embedding IS NOT NULL AND k.metadata #>> '{embedding,model}' = of_model
                 ) AND NOT EXISTS (SELECT FROM knowledge_base k
                     WHERE k.embedding IS NOT NULL AND k.metadata #>> '{embedding,model}' IS NULL

@@ -31,12 +31,12 @@ def test_everybody_asks_every_query_once_and_nobody_asks_what_another_has_just_a
 
 def test_vectors_have_length_one_are_the_same_for_a_seed_and_have_neighbours(benchmark):
     articles = benchmark("_articles")
-    first, second = (articles.Topics(7, ROWS) for _ in range(2))
+    first, second = (articles.Vectors(7) for _ in range(2))
     vectors = [first.draw() for _ in range(200)]
     assert vectors == [second.draw() for _ in range(200)]
     assert all(math.isclose(math.hypot(*vector), 1) for vector in vectors)
     cosines = sorted(sum(map(mul, vectors[0], other)) for other in vectors[1:])
-    assert cosines[-1] > 0.4
+    assert cosines[-1] > 0.25
     assert abs(cosines[len(cosines) // 2]) < 0.2
 
 
@@ -56,9 +56,8 @@ def test_a_small_run_finds_the_nearest_in_one_statement_and_fills_every_page(spe
         assert len(one.seconds) == QUERIES
         assert one.recall >= 0.9
         assert one.fewest == 10
-    for one in filtered:
-        matching = max(1, round(speed.SHARES[one.name] * ROWS))
-        assert one.fewest == min(10, matching)
-        assert one.recall >= 0.9
+    for category, (ours,) in filtered.items():
+        assert ours.fewest == min(10, max(1, round(speed.SHARES[category] * ROWS)))
+        assert ours.recall >= 0.9
     speed.report(figures)
-    speed.report_categories(filtered, ROWS)
+    speed.report_category("faq", filtered["faq"], ROWS)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.database import transaction
 from app.errors import InvalidValue
-from app.models import Message, MessageEmbedding, TicketEmbedding, TicketStatus
+from app.models import EmbeddingModel, Message, MessageEmbedding, TicketEmbedding, TicketStatus
 from app.services import _beside_embeddings, indexing, merging, tickets
 from app.testing import ConversationFactory, CustomerFactory, MessageFactory, TicketFactory, bound_to
 
@@ -98,6 +98,24 @@ def work_until_nothing_is_missing(sessions: sessionmaker[Session], embedder: Let
             if session.scalar(rows) == total:
                 return done
         assert time.monotonic() < deadline
+
+
+def test_workers_that_begin_together_share_a_queue_that_was_filled_before(sessions, at_once, many):
+    """Each ends with its first call that finds nothing, as ``crm knowledge embed`` does."""
+
+    def work(embedder: Letters) -> int:
+        transaction(sessions, indexing.fill_queue, embedder)
+        done = 0
+        while count := transaction(sessions, embed, embedder, limit=20):
+            done += count
+        return done
+
+    with sessions.begin() as session:  # not the first model, for which the workers would wait anyway
+        session.add(EmbeddingModel(object_type="message", model="letters-1", dimensions=26))
+    workers = [Letters(meanwhile=lambda: time.sleep(0.02)) for _ in range(3)]
+    done = at_once([lambda one=one: work(one) for one in workers])
+    assert sum(done) == many
+    assert all(done)
 
 
 def test_four_workers_share_the_messages_and_embed_none_twice(sessions, at_once, many):

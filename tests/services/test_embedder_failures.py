@@ -129,3 +129,51 @@ def test_vectors_that_make_no_sense_are_not_stored(session, three, vectors, erro
         embed(session, Scripted(vectors), object_type)
     assert numbers(session, object_type) == (0, 3)
     assert embed(session, Scripted(GOOD), object_type) == 3
+
+
+class Picky:
+    """Fails with a batch that holds a text about pickles, as a model does with one that is too long."""
+
+    model = "picky"
+    dimensions = 2
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        self.calls += 1
+        if any("pickles" in one for one in texts):
+            raise ConnectionError("the service is away")
+        return GOOD * len(texts)
+
+
+@TYPES
+def test_a_text_that_fails_alone_stops_no_other(session, three, object_type, monkeypatch):
+    for module in (_article_embeddings, _beside_embeddings):
+        monkeypatch.setattr(module, "BATCH", 100)
+    made = {
+        ObjectType.KNOWLEDGE: (KnowledgeBaseEntryFactory, "title"),
+        ObjectType.MESSAGE: (MessageFactory, "content"),
+        ObjectType.TICKET: (TicketFactory, "subject"),
+    }
+    factory, field = made[object_type]
+    refused = factory(**{field: "All about pickles, at length"})
+    assert embed(session, Picky(), object_type) == 3
+    assert numbers(session, object_type) == (3, 1)
+
+    # Alone it cannot be told from an embedder that is away.
+    with pytest.raises(EmbedderUnavailable):
+        embed(session, Picky(), object_type)
+    setattr(refused, field, "Shorter")
+    assert embed(session, Picky(), object_type) == 1
+    assert numbers(session, object_type) == (4, 0)
+
+
+@TYPES
+def test_an_embedder_that_is_away_is_not_asked_about_every_text(session, three, object_type, monkeypatch):
+    for module in (_article_embeddings, _beside_embeddings):
+        monkeypatch.setattr(module, "BATCH", 100)
+    embedder = Scripted(AWAY)
+    with pytest.raises(EmbedderUnavailable):
+        embed(session, embedder, object_type)
+    assert len(embedder.calls) == 4

@@ -268,6 +268,16 @@ def test_what_is_deleted_leaves_its_embedding_and_the_queue(session):
     assert session.scalar(select(func.count()).select_from(EmbeddingQueueEntry)) == 0
 
 
+def test_a_queue_of_deleted_messages_alone_stops_no_later_one(session):
+    MessageFactory(content="first")
+    MessageFactory(content="gone")
+    embed(session, Letters(), "message", limit=1)
+    session.execute(delete(Message).where(Message.content == "gone"))
+    MessageFactory(content="later")
+    embed(session, Letters(), "message")
+    assert numbers(session, "message") == (2, 2, 0, 0)
+
+
 # A call
 
 

@@ -285,6 +285,16 @@ def test_vectors_that_make_no_sense_are_reported_like_a_failure(session):
     assert "finite" in report.embedding_error
 
 
+@pytest.mark.parametrize("model", ["a\x00b", "", None])
+def test_an_embedder_without_a_name_is_refused_before_anything_is_written(session, queries, model):
+    embedder = LexicalEmbedder()
+    embedder.model = model
+    queries.reset()
+    with pytest.raises(InvalidValue, match=r"embedder\.model"):
+        knowledge.ingest_text(session, "Some text", source="x", category="faq", embedder=embedder)
+    assert queries.count == 0
+
+
 def test_articles_of_another_model_or_of_an_older_text_count_as_not_embedded(session):
     ingest(session, embedder=LexicalEmbedder())
     assert ingest(session, DOCUMENT.replace("six", "seven")).unembedded == 1

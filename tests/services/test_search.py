@@ -247,6 +247,18 @@ class OtherModel(LexicalEmbedder):
     model = "other-1"
 
 
+@pytest.mark.parametrize("metadata", ["null", "[1]", '"x"'])
+def test_metadata_that_is_no_object_stops_neither_the_embedding_nor_the_search(session, metadata):
+    session.execute(text("UPDATE knowledge_base SET is_active = false"))
+    KnowledgeBaseEntryFactory(title="Odd")
+    session.execute(text("UPDATE knowledge_base SET metadata = CAST(:m AS jsonb)"), {"m": metadata})
+    assert [hit.extra for hit in search.search_knowledge(session, "odd", mode="text")] == [None]
+    assert knowledge.embed_missing(session, LexicalEmbedder()) == 1
+    assert knowledge.embed_missing(session, LexicalEmbedder()) == 0
+    (hit,) = search.search_knowledge(session, "anything", embedder=LexicalEmbedder())
+    assert hit.extra["embedding"]["model"] == LexicalEmbedder.model
+
+
 def test_a_query_of_another_model_is_refused(session):
     knowledge.embed_missing(session, LexicalEmbedder())
     with pytest.raises(InvalidVector, match="other-1") as caught:

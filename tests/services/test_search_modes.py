@@ -151,6 +151,11 @@ def test_hybrid_finds_by_words_what_has_no_embedding_yet(embedded):
     assert (hit.explanation.vector_rank, hit.explanation.text_rank) == (None, 1)
 
 
+def test_hybrid_finds_by_words_where_nothing_has_an_embedding(shelf):
+    article("Refunds")
+    assert hybrid(shelf, "refunds") == ["Refunds"]
+
+
 def test_hybrid_gives_a_full_page_where_words_find_little(embedded):
     assert len(hybrid(embedded, "password", limit=4)) == 4
     assert hybrid(embedded, "password", limit=4, category="billing") != []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
@@ -26,6 +26,7 @@ from app.testing import (
 )
 
 EMBEDDER = LexicalEmbedder()
+STRANGE = timezone(timedelta(hours=23, minutes=59, seconds=59, microseconds=5))
 YEARS_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 BOTH = {"embedder": EMBEDDER, "mode": "hybrid"}
 
@@ -79,6 +80,8 @@ FILTERS = {
     "delivery": (lambda _: {"delivery_status": "pending"}, {0, 1, 2, 3}),
     "from": (lambda m: {"created_from": m[2].created_at}, {2, 3}),
     "before": (lambda m: {"created_before": m[2].created_at}, {0, 1}),
+    "from, by a strange clock": (lambda m: {"created_from": m[2].created_at.astimezone(STRANGE)}, {2, 3}),
+    "no metadata": (lambda _: {"extra": {}}, {0, 1, 2, 3}),
     "slow": (lambda _: {"processing_latency_ms_from": 900}, {1}),
     "quick": (lambda _: {"processing_latency_ms_before": 900}, set()),
     "metadata": (lambda _: {"extra": {"agent": {"name": "ai:support"}}}, {1}),
@@ -280,6 +283,7 @@ def test_a_query_of_another_model_than_the_messages_is_refused(session, messages
         ("channel", {"channel": "pigeon"}),
         ("channel", {"channel": []}),
         ("created_from", {"created_from": datetime(2026, 1, 1)}),  # noqa: DTZ001
+        ("created_from", {"created_from": datetime.min.replace(tzinfo=STRANGE)}),
         ("extra", {"extra": ["x"]}),
         ("extra", {"extra": {"x": math.nan}}),
         ("processing_latency_ms_from", {"processing_latency_ms_from": 2**31}),
