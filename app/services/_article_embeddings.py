@@ -184,6 +184,13 @@ def _take_over(session: Session, model: str) -> None:
         .values(embedding=STAGED.embedding.expression, extra=_with_origin(origin))
         .execution_options(synchronize_session=False)
     )
+    # Nor may an article come back, when it is made active again, with a vector of the model of before.
+    session.execute(
+        update(ARTICLE)
+        .where(ARTICLE.is_active.is_not(True), ARTICLE.embedding.is_not(None), model != MODEL)
+        .values(embedding=None)
+        .execution_options(synchronize_session=False)
+    )
     session.execute(delete(STAGED).where(STAGED.model == model).execution_options(synchronize_session=False))
 
 

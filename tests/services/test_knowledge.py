@@ -113,6 +113,17 @@ def test_another_model_embeds_everything_again(session, articles):
     assert models(session, articles) == ["letters-2"] * 5
 
 
+def test_an_inactive_article_does_not_come_back_with_a_vector_of_the_model_of_before(session, articles):
+    knowledge.embed_missing(session, Letters("letters-1"))
+    articles[0].is_active = False
+    session.flush()
+    knowledge.embed_missing(session, Letters("letters-2"))
+    articles[0].is_active = True
+    session.flush()
+    assert models(session, articles) == [None, *["letters-2"] * 4]
+    assert knowledge.embed_missing(session, Letters("letters-2")) == 1
+
+
 def test_an_embedding_that_raw_sql_wrote_without_its_origin_is_made_anew(session, articles):
     session.execute(
         text("UPDATE knowledge_base SET embedding = array_fill(1, ARRAY[1536])::vector WHERE is_active")
