@@ -157,7 +157,9 @@ def test_all_articles_switch_in_one_statement(session, articles, queries):
     embed(session, Letters("letters-2"), "knowledge", limit=4)
     queries.reset()
     knowledge.embed_missing(session, Letters("letters-2"))
-    changes = [one for one in queries.statements if "FROM knowledge_embeddings" in one and "UPDATE" in one]
+    changes = [
+        one for one in queries.statements if one.startswith("UPDATE knowledge_base SET embedding=know")
+    ]
     assert len(changes) == 1, queries
 
 
