@@ -229,6 +229,7 @@ def test_embeddings_and_searches_of_every_object(engine):
         # Both lose their embeddings, in tables that the trigger's owner may change.
         tickets.change_status(session, ticket.id, TicketStatus.RESOLVED, resolution_notes="sent", **ME)
         session.execute(text("UPDATE messages SET content = 'Where is it?' WHERE role = 'customer'"))
+    transaction(sessions, indexing.fill_queue, embedder)
     transaction(sessions, indexing.embed_missing, embedder)
     with Session(engine) as session:
         for found in indexing.embedding_status(session):
