@@ -23,7 +23,7 @@ from app.errors import DatabaseUnavailable, EmbeddedUnavailable, InvalidValue
 from app.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-ODD = ["p%w@x:y/z#0", "100%", "%40%%", "a b+c", "'q\"\\", "päß→", "[x]?y&z=1;", "-c --help $HOME"]
+ODD = ["p%w@x:y/z#0", "sure100%", "%40%%", "a b+c", "'q\"\\", "päß→", "[x]?y&z=1;", "-c --help $HOME"]
 
 
 @pytest.fixture(scope="module")
