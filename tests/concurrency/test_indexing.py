@@ -118,6 +118,17 @@ def test_workers_that_begin_together_share_a_queue_that_was_filled_before(sessio
     assert all(done)
 
 
+def test_who_fills_the_queue_waits_for_another_who_does(sessions, until_it_waits, many):
+    with sessions.begin() as session:
+        session.add(EmbeddingModel(object_type="message", model="letters-1", dimensions=26))
+    with sessions.begin() as first:
+        assert indexing.fill_queue(first, Letters(), object_types=["message"]) == many
+        second = until_it_waits(
+            lambda: transaction(sessions, indexing.fill_queue, Letters(), object_types=["message"])
+        )
+    assert second.result(20) == 0
+
+
 def test_four_workers_share_the_messages_and_embed_none_twice(sessions, at_once, many):
     workers = [Letters(meanwhile=lambda: time.sleep(0.01)) for _ in range(4)]
     done = at_once([lambda one=one: work_until_nothing_is_missing(sessions, one, many) for one in workers])

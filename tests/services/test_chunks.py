@@ -120,6 +120,11 @@ def test_what_no_reader_sees_has_no_chunks_either():
     assert chunk_html("<title> </title><script>x</script><!-- y -->") == []
 
 
+def test_a_title_is_never_empty_though_the_first_line_is():
+    for document in ("\n\t\x85\ufeff", "\n\t\t\u2028```\nabc"):
+        assert all(chunk.title for chunk in chunk_markdown(document))
+
+
 def test_sections_follow_the_headings_and_carry_their_path():
     chunks = chunk_markdown(
         "Before.\n# Plans\n\n## Team\nFor teams.\n\n### *Price* of `one` seat\nSix.\n\nSolo\n----\nFor one.\n"

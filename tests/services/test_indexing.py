@@ -327,6 +327,9 @@ def test_bad_arguments_are_refused_before_anything_is_done(session, bad):
     embedder = Letters()
     with pytest.raises(InvalidValue):
         indexing.embed_missing(session, embedder, **bad)
+    if "object_types" in bad:
+        with pytest.raises(InvalidValue):
+            indexing.fill_queue(session, embedder, **bad)
     assert (embedder.calls, session.scalars(select(EmbeddingModel)).all()) == ([], [])
 
 
