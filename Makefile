@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak lint format clean
+.PHONY: help setup demo test soak bench docs lint format clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,16 +25,28 @@ test: $(READY) ## run all tests (the long races and kills: make soak)
 	$(BIN)/python -m pytest -n 2 -m "not soak" $(ARGS)
 
 soak: $(READY) ## run the long races and kills
-	$(BIN)/python -m pytest -m soak $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m soak $(ARGS)
 
-lint: $(READY) ## ruff, and mypy in strict mode on app/
+bench: $(READY) ## measure every call and renew the figures in docs/performance.md (10 minutes, on an idle machine)
+	$(BIN)/python benchmarks/speed.py $(ARGS)
+	$(BIN)/python benchmarks/publish.py
+
+docs: $(READY) ## build the documentation in build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+lint: $(READY) ## ruff, mypy in strict mode on app/, names, frozen migrations, which room may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy scripts/wheel/_names.py scripts/check_names.py scripts/freeze_migrations.py
+	$(BIN)/python scripts/check_names.py
+	$(BIN)/python scripts/freeze_migrations.py --check
+	$(BIN)/lint-imports --no-logo
 
 format: $(READY) ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: ## remove what the other targets made, the embedded server's data too
+clean: ## remove what the other targets made, the embedded servers' data too
+	@[ ! -x $(BIN)/python ] || $(BIN)/python -c 'from shutil import rmtree; from app.embedded import places; rmtree(places.scratch_directory(), ignore_errors=True)'
 	rm -rf $(VENV) .crm .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

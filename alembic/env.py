@@ -1,15 +1,16 @@
 """Alembic's entry: the ``alembic`` command and ``app.migrations`` both come through here.
 
-Online, one job at a time, and every step with a lock timeout: see ``app._migration_job``.
+Online, one job at a time, and every step with a lock timeout: see ``app.migrations.job``.
 """
 
 from logging.config import fileConfig
 
 from alembic import context
 
-from app import _migration_job, migrations
-from app.models import Base
-from app.settings import load_settings
+from crm_digital_fte import migrations
+from crm_digital_fte.migrations import job
+from crm_digital_fte.models import Base
+from crm_digital_fte.settings import load_settings
 
 config = context.config
 EXIT_CODE = 1 if config.cmd_opts is not None else None
@@ -30,10 +31,10 @@ def run() -> None:
             "literal_binds": True,
             "dialect_opts": {"paramstyle": "named"},
         }
-        _migration_job.run_offline(context, config, settings, **options, **offline)
+        job.run_offline(context, config, settings, **options, **offline)
     else:
         with migrations.connect(config, settings) as connection:
-            _migration_job.run(context, config, settings, connection, **options)
+            job.run(context, config, settings, connection, **options)
 
 
 if config.cmd_opts is not None and config.config_file_name is not None:

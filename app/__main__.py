@@ -1,4 +1,4 @@
-"""``python -m app``: the command line without the installed script."""
+"""``python -m crm_digital_fte`` (in a checkout ``python -m app``): ``crm`` without the installed script."""
 
 from .cli import main
 

@@ -10,33 +10,62 @@ import re
 import textwrap
 import time
 from collections.abc import Iterable
-from functools import partial
 from itertools import chain
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from .channels import email, whatsapp
 from .embeddings import Embedder
 from .models import (
-    ChannelConfig,
+    Channel,
     ContentType,
-    Customer,
     MetricType,
     Ticket,
     TicketCategory,
     TicketPriority,
     TicketStatus,
 )
-from .schemas import Assurance, InboundMessage, Ingested, OutboundMessage
-from .services import conversations, metrics, search, tickets
+from .schemas import Assurance, Delivery, InboundMessage, Ingested, OutboundMessage, SearchMode
+from .services import conversations, metrics, outbox, search, tickets
 
 AGENT = "ai:support-agent"
 TEAM_LEAD = "human:7"
 
-GOOD_MATCH = 0.2
-"""The similarity from which an article counts as an answer; fair for the lexical embedder."""
+ANSWERABLE = (
+    "how do i get into my account without the password",
+    "can i pay by bank transfer instead of a card",
+    "i want my money back for the yearly plan",
+    "how many people can i invite and what does a seat cost",
+    "import fails with TC-422, what is wrong with my csv",
+    "where do i download last month's invoice",
+    "slack does not get our tasks any more",
+    "my calendar in outlook shows nothing",
+    "we changed the same page, which version is kept",
+    "the app on my phone shows old tasks",
+    "is there an outage at the moment",
+    "please delete my account and everything in it",
+    "which file sizes may i attach",
+    "how do i create a key for the api",
+    "the code for two-factor login is lost",
+    "i deleted a task by mistake, can it be restored",
+)
+UNANSWERABLE = (
+    "what is the capital of australia",
+    "my washing machine leaks",
+    "will it rain on saturday",
+    "who won the game last night",
+    "a good recipe for apple pie",
+    "when does the museum open",
+    "book me a table for two",
+    "my cat does not eat",
+    "how tall is the eiffel tower",
+    "translate good morning into danish",
+    "the train to york was late",
+    "which shoes fit a blue suit",
+)
+"""Questions as customers write them, by which the agent learns when it has no answer."""
 
 NEEDS_A_PERSON = (
     "real person",
@@ -49,6 +78,48 @@ NEEDS_A_PERSON = (
     "escalate",
 )
 SAYS_THANKS = ("thanks", "thank you", "that worked", "works now", "solved")
+
+
+MAILBOX = "support@techcorp.io"
+FULL_MAILBOX = "kenji.tanaka@example.com"
+BOUNCE = """\
+From: MAILER-DAEMON <mailer-daemon@example.com>
+To: {mailbox}
+Subject: Undelivered Mail Returned to Sender
+Message-ID: <bounce-1@example.com>
+Auto-Submitted: auto-replied
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary=b
+
+--b
+Content-Type: text/plain
+
+The mailbox is full.
+
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example.com
+
+Final-Recipient: rfc822; {recipient}
+Action: failed
+Status: 5.2.2
+Diagnostic-Code: smtp; 552 mailbox full
+
+--b
+Content-Type: text/rfc822-headers
+
+Message-ID: {about}
+
+--b--
+"""
+
+
+class Sent(NamedTuple):
+    """An answer that a provider would have now, and by which id."""
+
+    delivery: Delivery
+    provider_message_id: str
 
 
 class Rule(NamedTuple):
@@ -118,26 +189,21 @@ class Step(NamedTuple):
 def handle(session: Session, inbound: InboundMessage, *, embedder: Embedder) -> Handled:
     """Store a message and do what it calls for: open or wake a ticket, answer or hand over, measure."""
     since = time.perf_counter()
-    ingested = conversations.ingest(session, inbound)
-    if ingested.resolution is None:
+    ingested = conversations.ingest(session, inbound, measure=True)
+    if ingested.duplicate:
         return Handled(ingested, "already there", ingested.ticket_id)
-    measure = partial(metrics.record, session, channel=inbound.channel)
-    measure(MetricType.MESSAGE_VOLUME, 1)
-    if ingested.conversation_opened:
-        measure(MetricType.CONVERSATION_COUNT, 1)
     if inbound.auto_reply or len(ingested.resolution.ignored) == len(inbound.sender):
         # Two machines would answer each other for ever.
         return Handled(ingested, "by a machine: kept, not answered", ingested.ticket_id)
     if not re.search(r"\w", inbound.content):
         return Handled(ingested, _keep(session, ingested), ingested.ticket_id)
 
-    measure(MetricType.SENTIMENT, sentiment(_text(inbound)))
+    metrics.record(session, MetricType.SENTIMENT, sentiment(_text(inbound)), channel=inbound.channel)
     ticket = _ticket_for(session, inbound, ingested)
     step = _next_step(session, ticket, inbound, ingested, embedder)
     if step.answer is not None:
         latency = round((time.perf_counter() - since) * 1000)
         _reply(session, ingested.conversation_id, ticket, step, latency)
-        measure(MetricType.RESPONSE_LATENCY, latency)
     return Handled(ingested, step.outcome, ticket.id, ticket.id != ingested.ticket_id)
 
 
@@ -189,7 +255,7 @@ def _next_step(
     if ingested.ticket_reopened:
         if _mentions(text, SAYS_THANKS):
             return _close(session, ticket)
-        is_proved = ingested.resolution is not None and ingested.resolution.assurance is Assurance.VERIFIED
+        is_proved = ingested.resolution.assurance is Assurance.VERIFIED
         return _take_over(session, ticket) if is_proved else _ask_for_proof(session, ticket)
     if inbound.content_type is ContentType.ATTACHMENT_NOTICE:
         return _ask(session, ticket, "a file without a word")
@@ -197,11 +263,13 @@ def _next_step(
 
 
 def _answer(session: Session, ticket: Ticket, text: str, embedder: Embedder) -> Step:
-    """Answer with the best article; where none is near enough, ask."""
+    """Answer with the best article; where the search is not confident of it, ask."""
     tickets.assign(session, ticket.id, AGENT, actor=AGENT)
     tickets.change_status(session, ticket.id, TicketStatus.PROCESSING, actor=AGENT)
-    best = search.search_knowledge(session, text, embedder=embedder, limit=1, min_similarity=GOOD_MATCH)
-    if not best:
+    if search.find_threshold(session, embedder=embedder, mode=SearchMode.HYBRID) is None:
+        search.calibrate(session, ANSWERABLE, UNANSWERABLE, embedder=embedder, mode=SearchMode.HYBRID)
+    best = search.search_knowledge(session, text, embedder=embedder, limit=1, mode=SearchMode.HYBRID)
+    if not (best and best[0].confident):
         return _ask(session, ticket, "no article is near enough to the question")
     notes = f'answered with "{best[0].title}"'
     tickets.change_status(
@@ -226,10 +294,15 @@ def _ask_for_proof(session: Session, ticket: Ticket) -> Step:
 def _escalate(session: Session, ticket: Ticket) -> Step:
     reason = "the customer asks for a person"
     tickets.change_status(
-        session, ticket.id, TicketStatus.ESCALATED, actor=AGENT, comment=reason, escalation_reason=reason
+        session,
+        ticket.id,
+        TicketStatus.ESCALATED,
+        actor=AGENT,
+        comment=reason,
+        escalation_reason=reason,
+        measure=True,
     )
     tickets.assign(session, ticket.id, TEAM_LEAD, actor=AGENT)
-    metrics.record(session, MetricType.ESCALATION, 1, channel=ticket.source_channel)
     return Step("escalated to the team lead", "A team lead will answer you within 4 business hours.")
 
 
@@ -255,30 +328,52 @@ def _keep(session: Session, ingested: Ingested) -> str:
 
 
 def _reply(session: Session, conversation_id: UUID, ticket: Ticket, step: Step, latency: int) -> None:
-    """Answer as the channel wants it: in its template, with a body no longer than it allows."""
-    its_config = select(ChannelConfig).where(ChannelConfig.channel == ticket.source_channel)
-    config = session.scalars(its_config).one()
-    blanks = {
-        "customer_name": session.get_one(Customer, ticket.customer_id).name or "there",
-        "response_body": cut(step.answer or "", config.max_response_length),
-        "ticket_number": ticket.ticket_number,
-    }
-    template = config.response_template or "{{response_body}}"
-    # In one pass: a customer may be called {{response_body}}.
-    content = re.sub(r"{{(\w+)}}", lambda blank: blanks.get(blank[1], blank[0]), template)
+    """Answer as the channel wants it: in its template, with whole sentences no longer than it allows."""
+    reply = conversations.render_reply(
+        session, conversation_id, step.answer or "", ticket_id=ticket.id, shorten=True
+    )
     conversations.reply(
         session,
         conversation_id,
-        OutboundMessage(content=content, processing_latency_ms=latency, auto_reply=not step.is_solution),
+        OutboundMessage(
+            content=reply.content, processing_latency_ms=latency, auto_reply=not step.is_solution
+        ),
+        actor=AGENT,
+        measure=True,
     )
 
 
-def cut(text: str, length: int) -> str:
-    """The sentences at the beginning of ``text`` that fit into ``length`` characters."""
-    if len(text) <= length:
-        return text
-    end = text.rfind(". ", 0, length)
-    return text[: end + 1] if end > 0 else textwrap.shorten(text, length, placeholder=" …")
+def send_answers(session: Session) -> list[Sent]:
+    """Work through the outbox. A sender in earnest commits after each claim and each ``sent``."""
+    answers: list[Sent] = []
+    while deliveries := outbox.claim(session, forms_from=MAILBOX):
+        for delivery in deliveries:
+            answers.append(Sent(delivery, _send(session, delivery)))
+    return answers
+
+
+def _send(session: Session, delivery: Delivery) -> str:
+    """Compose what a provider would get, and take its word for it; returns the id that it has then."""
+    if delivery.channel is Channel.EMAIL:
+        name = str(email.compose(delivery, sender_name="TechCorp Support")["Message-ID"])
+    elif delivery.account.startswith("+"):
+        whatsapp.compose_twilio(delivery)
+        name = f"SM{delivery.message_id.hex}"
+    else:
+        whatsapp.compose_meta(delivery)
+        name = f"wamid.{delivery.message_id.hex}"
+    outbox.sent(session, delivery.message_id, provider_message_id=name)
+    return name
+
+
+def take_bounce(session: Session, answers: Iterable[Sent]) -> None:
+    """What the mail server of the one whose mailbox is full sends back, once."""
+    for answer in answers:
+        if answer.delivery.to.value.lower() == FULL_MAILBOX:
+            bounce = BOUNCE.format(mailbox=MAILBOX, recipient=FULL_MAILBOX, about=answer.provider_message_id)
+            raw = bounce.replace("\n", "\r\n").encode()
+            conversations.ingest(session, email.parse(raw, own_accounts=[MAILBOX]))
+            return
 
 
 def sentiment(text: str) -> float:

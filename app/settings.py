@@ -22,12 +22,13 @@ class Settings(BaseSettings):
         extra="ignore",
         hide_input_in_errors=True,
         populate_by_name=True,
+        use_attribute_docstrings=True,
     )
 
     database_url: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("DATABASE_URL", "database_url")
     )
-    """postgres://, postgresql:// or postgresql+psycopg://. Without it the embedded server is used."""
+    """postgresql:// in any driver's spelling, or libpq's own. Without it the embedded server is used."""
 
     allow_insecure_tls: bool = False
     """Whether a server of another machine may be used without ``sslmode=verify-full``."""
@@ -35,7 +36,7 @@ class Settings(BaseSettings):
     embedded_major: int = 16
     """PostgreSQL major of the embedded server: 16 or 18."""
     embedded_dir: Path | None = None
-    """Where the embedded server keeps its data; by default ``.crm`` in the checkout."""
+    """Where the embedded server keeps its data; by default ``.crm`` in the checkout, for tests in memory."""
 
     version_table: str = Field(default="alembic_version", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     """Alembic's version table; rename it in a database that holds another project's history."""
@@ -56,6 +57,9 @@ class Settings(BaseSettings):
 
     reopen_grace_days: int = Field(default=14, ge=0, le=36_500)
     """How long after its closing ``crm tickets reopen`` opens a ticket again; later it opens a follow-up."""
+
+    erasure_key: SecretStr | None = Field(default=None, min_length=16)
+    """Under it the addresses of erased customers are kept as hashes; it must not be in the database."""
 
     embedder: str = "lexical"
     """lexical (built in, no model), openai or fastembed."""

@@ -2,7 +2,7 @@
 
 A store makes its table and its index by its own means; the rows are copied inside the database, and the index
 is built afterwards, as ours. Each is measured twice: on the server's defaults, as its documentation has it,
-and "tuned", on those that our revision 0017 sets.
+and "tuned", on those that our revision 0011 sets.
 """
 
 from __future__ import annotations

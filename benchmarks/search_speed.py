@@ -9,7 +9,7 @@ psycopg by hand, and what the server read. Then the same in one category, from h
 two thousand, without psycopg, by whose hand each would be another statement.
 
 The first run installs langchain-postgres, vecs and LlamaIndex's PGVectorStore into environments of their own
-in the user's cache folder. "tuned" is the peer on a server with the settings of our revision 0017: whether
+in the user's cache folder. "tuned" is the peer on a server with the settings of our revision 0011: whether
 the planner takes a peer's index otherwise depends on how large its table is beside it, which ``--words``, the
 length of an article, decides. ``--ef-search`` is how hard all but ours look, so that they can be compared at
 the same recall. ``--quick`` is 2,000 articles and 50 queries; with ``--no-peers`` it takes less than a

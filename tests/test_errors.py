@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import json
 import pickle
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from app import errors
 from app.errors import (
@@ -25,9 +28,11 @@ from app.errors import (
     StaleStatus,
     Unavailable,
     from_database,
+    kinds,
+    problem,
 )
 from app.models import TRANSITIONS, TicketStatus
-from app.schemas import Identifier
+from app.schemas import Identifier, OutboundMessage
 from app.services import identity, tickets
 from app.testing import CustomerFactory, TicketFactory
 
@@ -40,6 +45,108 @@ SOME_ID = UUID("0190f5fe-7c00-7a00-8000-000000000001")
 @pytest.mark.parametrize("error", ALL)
 def test_every_error_says_what_it_means(error):
     assert vars(error)["__doc__"]
+
+
+def test_the_door_shows_every_kind():
+    kinds_ = [name for name, kind in inspect.getmembers(kinds, inspect.isclass) if issubclass(kind, CRMError)]
+    assert set(kinds_) <= set(errors.__all__)
+
+
+CODES = {
+    NotFound: ("not_found", 404),
+    Conflict: ("conflict", 409),
+    Invalid: ("invalid", 422),
+    Unavailable: ("unavailable", 503),
+    CRMError: ("crm_error", 500),
+    errors.TicketNotFound: ("ticket_not_found", 404),
+    errors.AlreadyAbsorbed: ("already_absorbed", 409),
+    errors.InvalidPayload: ("invalid_payload", 422),
+    errors.DatabaseUnavailable: ("database_unavailable", 503),
+    errors.MigrationError: ("migration_error", 500),
+}
+
+
+@pytest.mark.parametrize(("error", "expected"), CODES.items())
+def test_programs_know_an_error_by_its_code_and_answer_with_its_status(error, expected):
+    assert (error.code, error.http_status) == expected
+
+
+def test_no_two_errors_have_one_code():
+    assert len({error.code for error in ALL}) == len(ALL)
+
+
+OTHER_ID = UUID("0190f5fe-7c00-7a00-8000-000000000002")
+PROBLEMS = {
+    "uuid": (
+        errors.AlreadyAbsorbed(SOME_ID, OTHER_ID),
+        {"status": 409, "code": "already_absorbed", "current_id": str(OTHER_ID)},
+    ),
+    "holder": (errors.IdentifierTaken(SOME_ID), {"holder_id": str(SOME_ID)}),
+    "tuple": (
+        IllegalTransition("open", "open", [TicketStatus.CLOSED]),
+        {"code": "illegal_transition", "legal": ["closed"], "old_status": "open"},
+    ),
+    "field": (
+        InvalidPayload("From", "is missing"),
+        {"status": 422, "field": "From", "detail": "From: is missing"},
+    ),
+    "plain": (NotFound("nothing"), {"status": 404, "detail": "nothing", "code": "not_found"}),
+    "ours-by-the-database": (
+        DBAPIError("SELECT 'ada@example.com'", {}, psycopg.errors.UniqueViolation("ada@example.com")),
+        {"status": 409, "code": "duplicate_value"},
+    ),
+    "none-of-ours": (
+        RuntimeError("ada@example.com"),
+        {"status": 500, "code": "crm_error", "detail": "The request could not be completed."},
+    ),
+    "a-statement": (
+        DBAPIError("SELECT 'ada@example.com'", {}, psycopg.errors.DivisionByZero("ada@example.com")),
+        {"status": 500, "detail": "the database refused a statement (22012)"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("error", "expected"), PROBLEMS.values(), ids=PROBLEMS)
+def test_a_problem_document_is_json_and_holds_what_the_error_does(error, expected):
+    document = json.loads(json.dumps(errors.problem(error)))
+
+    assert expected.items() <= document.items()
+    assert {"type", "title", "status", "detail", "code"} <= document.keys()
+    assert document["type"].endswith(document["code"])
+    assert "ada@" not in json.dumps(document)
+
+
+def test_an_error_cannot_overwrite_the_members_of_its_problem_document():
+    error = NotFound("nothing")
+    error.status, error.type = 200, "fine"
+    assert (errors.problem(error)["status"], errors.problem(error)["type"][-9:]) == (404, "not_found")
+
+
+CONNECTING = [
+    ('server at "certificate.example", port 1 failed: Connection refused', "no database server answers"),
+    ('FATAL:  password authentication failed for user "too many clients"', "the user or the password"),
+    ('FATAL:  database "in recovery mode" does not exist', "no such database"),
+    ('FATAL:  role "x" does not exist', "the user or the password"),
+    ("FATAL:  sorry, too many clients already", "no connection left"),
+    ("FATAL:  the database system is starting up", "starting or shutting down"),
+    ("failed to resolve host 'x': [Errno -2] Name or service not known", "host name is unknown"),
+    ("connection timeout expired", "did not answer in time"),
+    ('FATAL:  no pg_hba.conf entry for host "1.2.3.4"', "does not let this user in"),
+    ("SCHWERWIEGEND:  Passwort falsch", "cannot be reached or refused"),
+    ("the connection is lost", "was lost"),
+]
+
+
+@pytest.mark.parametrize(("message", "sentence"), CONNECTING)
+def test_a_connection_that_fails_is_told_by_its_cause_as_far_as_that_can_be_told(message, sentence):
+    error = OperationalError(None, None, psycopg.OperationalError(message))
+    explained = errors.explain(error)
+
+    assert isinstance(explained, errors.DatabaseUnavailable)
+    assert isinstance(explained, errors.LoginRefused) is (
+        "password" in str(explained) or "let this" in str(explained)
+    )
+    assert sentence in str(explained)
 
 
 @pytest.mark.parametrize("error", CONCRETE)
@@ -166,3 +273,14 @@ def test_an_error_survives_the_way_to_another_process(error):
     copy = pickle.loads(pickle.dumps(error))
 
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+
+
+def test_what_a_schema_refuses_is_a_problem_without_the_value():
+    with pytest.raises(ValidationError) as caught:
+        Identifier(type="fax", value="SECRET")
+    document = problem(caught.value)
+    assert (document["status"], document["code"], document["field"]) == (422, "invalid_value", "type")
+    assert "fax" not in json.dumps(document)
+    with pytest.raises(ValidationError) as caught:
+        OutboundMessage(content="")
+    assert problem(caught.value)["detail"].startswith("content: ")

@@ -1,6 +1,8 @@
 """Number tickets in full beyond 9,999.
 
-``LPAD(n, 4, '0')`` cuts longer numbers: ticket 10,001 would be TKT-1000 again and fail on the unique key.
+``LPAD(n, 4, '0')`` cuts longer numbers: ticket 10,001 would be TKT-1000 again and fail on the unique key. And
+the function finds its sequence whatever the client's search_path is. A number that raw SQL has used already
+is passed over.
 
 Locks: replaces a function; no table lock.
 Reversible: yes; numbers already given stay as they are.
@@ -13,32 +15,10 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-FUNCTION = """
-CREATE OR REPLACE FUNCTION generate_ticket_number()
-RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    number text := nextval('ticket_number_seq')::text;
-BEGIN
-    NEW.ticket_number := 'TKT-' || lpad(number, GREATEST(4, length(number)), '0');
-    RETURN NEW;
-END;
-$$
-"""
-
-FUNCTION_OF_0001 = """
-CREATE OR REPLACE FUNCTION generate_ticket_number()
-RETURNS TRIGGER AS $$
-BEGIN
-    NEW.ticket_number := 'TKT-' || LPAD(nextval('ticket_number_seq')::TEXT, 4, '0');
-    RETURN NEW;
-END;
-$$ LANGUAGE plpgsql
-"""
-
 
 def upgrade() -> None:
-    op.execute(FUNCTION)
+    op.execute_file("generate_ticket_number", version=2)
 
 
 def downgrade() -> None:
-    op.execute(FUNCTION_OF_0001)
+    op.execute_file("generate_ticket_number", version=1)

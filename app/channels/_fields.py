@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import logging
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NoReturn, TypeVar
 
 from ..errors import InvalidPayload
 from ..schemas import Attachment
+
+log = logging.getLogger("crm.channels")
+
+T = TypeVar("T")
+D = TypeVar("D")
 
 MAX_CONTENT_BYTES = 1_000_000
 MAX_NAME = 255
 MAX_SUBJECT = 500
 
+_MAX_KEPT_TEXT = 1000
+_MAX_KEPT_VALUES = 200
+_MAX_KEPT_DEPTH = 6
+_PERSONAL = re.compile(r"<?[^\s<>(),;:\"']+@[^\s<>(),;:\"']+>?|(?:whatsapp:)?\+[0-9][0-9 ()-]{5,20}[0-9]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -33,6 +46,12 @@ class Fields:
     def value(self, key: str) -> object:
         return self._source.get(key)
 
+    def whole(self) -> Mapping[Any, Any]:
+        return self._source
+
+    def names(self) -> list[str]:
+        return [key for key in self._source if isinstance(key, str)]
+
     def text_or_none(self, key: str) -> str | None:
         """Stripped text; None where it is absent, null or blank."""
         value = self.value(key)
@@ -43,10 +62,10 @@ class Fields:
         return clean(value).strip() or None
 
     def text(self, key: str) -> str:
-        found = self.text_or_none(key)
-        if found is None:
+        text = self.text_or_none(key)
+        if text is None:
             raise InvalidPayload(self.path(key), "is missing" if self.value(key) is None else "is empty")
-        return found
+        return text
 
     def line(self, key: str, limit: int = MAX_NAME) -> str | None:
         return one_line(self.text_or_none(key), limit)
@@ -68,6 +87,25 @@ class Fields:
         return [Fields(item, path, f"{path}.") for path, item in zip(paths, value, strict=True)]
 
 
+class Lenient:
+    """Reads what a message can do without: what cannot be used is noted by its name, the message goes on."""
+
+    def __init__(self) -> None:
+        self.ignored: list[str] = []
+
+    def __call__(self, read: Callable[..., T], *arguments: Any, default: D) -> T | D:
+        try:
+            return read(*arguments)
+        except InvalidPayload as problem:
+            self.note(problem.field)
+            return default
+
+    def note(self, field: str) -> None:
+        field = one_line(field, MAX_NAME) or "field"
+        if field not in self.ignored:
+            self.ignored.append(field)
+
+
 def clean(value: str) -> str:
     """Replace what PostgreSQL cannot store (NUL, lone surrogates) with U+FFFD, so that no message is lost."""
     return _UNSTORABLE.sub("\ufffd", value)
@@ -76,6 +114,11 @@ def clean(value: str) -> str:
 def one_line(value: str | None, limit: int) -> str | None:
     """The value on one line, cut to ``limit`` characters; None if nothing is left."""
     return " ".join(clean(value or "").split())[:limit].rstrip() or None
+
+
+def without_addresses(value: str | None) -> str | None:
+    """What a provider says, without whom it says it of: it is kept, shown and logged."""
+    return None if value is None else _PERSONAL.sub("(address)", value)
 
 
 def content(value: str, field: str) -> str:
@@ -87,10 +130,13 @@ def content(value: str, field: str) -> str:
 
 
 def address(value: object, field: str) -> str:
-    """An address, number or account: one piece of printable text that fits its column."""
+    """An address, number or account: one piece of printable text that fits its column.
+
+    What is invisible around it, such as the direction marks of a copied number, is not part of it.
+    """
     if not isinstance(value, str):
         raise InvalidPayload(field, "is not text")
-    text = value.strip()
+    text = _bare(value)
     if not text:
         raise InvalidPayload(field, "is empty")
     if len(text) > MAX_NAME:
@@ -98,6 +144,19 @@ def address(value: object, field: str) -> str:
     if not text.isprintable() or "\ufffd" in text:
         raise InvalidPayload(field, "has a character that no address can have")
     return text
+
+
+def _bare(value: str) -> str:
+    start, end = 0, len(value)
+    while start < end and _is_blank(value[start]):
+        start += 1
+    while end > start and _is_blank(value[end - 1]):
+        end -= 1
+    return value[start:end]
+
+
+def _is_blank(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) == "Cf"
 
 
 def provider_id(value: str) -> str:
@@ -123,6 +182,33 @@ def notice(files: Sequence[Attachment]) -> str:
         return ""
     names = ", ".join(file.filename or file.media_type for file in files)
     return f"The message has no text, only {len(files)} file{'s' if len(files) > 1 else ''}: {names}"
+
+
+def bounded(value: object) -> Any:
+    """A copy of what a payload holds that JSON can store, cut in depth, number and length of its values."""
+    remaining = _MAX_KEPT_VALUES
+
+    def copied(part: object, depth: int) -> Any:
+        nonlocal remaining
+        remaining -= 1
+        if isinstance(part, str):
+            return clean(part[:_MAX_KEPT_TEXT])
+        if isinstance(part, bool | int | float):
+            return part if -(2**63) <= part < 2**63 else None
+        if depth and isinstance(part, Mapping):
+            items = itertools.islice(part.items(), _MAX_KEPT_VALUES)
+            return {
+                clean(str(key))[:MAX_NAME]: copied(item, depth - 1) for key, item in items if remaining > 0
+            }
+        if depth and isinstance(part, list | tuple):
+            return [copied(item, depth - 1) for item in part[:_MAX_KEPT_VALUES] if remaining > 0]
+        return None
+
+    return copied(value, _MAX_KEPT_DEPTH)
+
+
+def not_later_than_now(moment: datetime | None) -> datetime | None:
+    return None if moment is None else min(moment.astimezone(UTC), datetime.now(UTC))
 
 
 def json_object(raw: bytes) -> Mapping[str, Any]:

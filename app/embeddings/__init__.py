@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import InvalidValue
-from .base import DIMENSIONS, Embedder, embed_texts, prepare
+from .base import DIMENSIONS, Embedder, QueryEmbedder, embed_query, embed_texts, prepare, prepare_of
 from .fastembed import FastEmbedEmbedder
 from .lexical import LexicalEmbedder
 from .openai import OpenAIEmbedder
@@ -17,9 +17,12 @@ __all__ = [
     "FastEmbedEmbedder",
     "LexicalEmbedder",
     "OpenAIEmbedder",
+    "QueryEmbedder",
+    "embed_query",
     "embed_texts",
     "get_embedder",
     "prepare",
+    "prepare_of",
 ]
 
 _EMBEDDERS: dict[str, Callable[..., Embedder]] = {

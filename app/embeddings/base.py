@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence, Set
 from numbers import Real
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..errors import CRMError, EmbedderUnavailable, InvalidValue, InvalidVector
 
@@ -24,10 +24,23 @@ class Embedder(Protocol):
         """Recorded beside each vector: those of two models cannot be compared."""
 
     @property
-    def dimensions(self) -> int: ...
+    def dimensions(self) -> int:
+        """Of its vectors; above 1,536 they are refused.
+
+        Unless its attribute ``matryoshka`` says that the model is trained so that the beginning of a vector
+        is one by itself: then they are cut, and brought to unit length.
+        """
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector per text, in the order of the texts."""
+
+
+@runtime_checkable
+class QueryEmbedder(Embedder, Protocol):
+    """An embedder whose model takes what is searched otherwise than what is found, such as with a prefix."""
+
+    def embed_query(self, text: str) -> list[float]:
+        """The vector to search by; ``embed`` is for what is stored."""
 
 
 def prepare(vector: Sequence[float], *, dimensions: int = DIMENSIONS) -> list[float]:
@@ -70,6 +83,25 @@ def embed_texts(embedder: Embedder, texts: Sequence[str]) -> list[list[float]]:
     return [_checked(embedder, vector) for vector in vectors]
 
 
+def embed_query(embedder: Embedder, text: str) -> list[float]:
+    """The prepared vector of a text that is searched for, by the embedder's ``embed_query`` if it has one.
+
+    Needs no database: with asyncio, call it in a thread and search by the vector.
+
+    Raises: as ``embed_texts``.
+    """
+    if not isinstance(embedder, QueryEmbedder):
+        return embed_texts(embedder, [text])[0]
+    _check_text(text)
+    try:
+        vector = embedder.embed_query(text)
+    except CRMError:
+        raise
+    except Exception as exc:
+        raise EmbedderUnavailable(f"the embedder {embedder.model} failed: {type(exc).__name__}") from exc
+    return _checked(embedder, vector)
+
+
 def _check_text(text: object) -> None:
     if not isinstance(text, str):
         raise InvalidValue("text", f"must be a str, not {type(text).__name__}")
@@ -83,13 +115,33 @@ def _check_text(text: object) -> None:
         raise InvalidValue("text", f"has {size} bytes; at most {MAX_TEXT_BYTES} can be embedded")
 
 
+def prepare_of(embedder: Embedder, vector: Sequence[float]) -> list[float]:
+    """``prepare`` for a vector of this embedder: one that is too wide is cut where its model allows it.
+
+    A vector that is prepared already stays as it is.
+
+    Raises:
+        InvalidVector: see ``prepare``; or it is not of the embedder's width, or too wide to be stored.
+    """
+    if embedder.dimensions <= DIMENSIONS:
+        return prepare(vector)
+    values = _numbers(vector, max(embedder.dimensions, DIMENSIONS))
+    if not getattr(embedder, "matryoshka", False):
+        raise InvalidVector(
+            f"a vector of {len(values)} dimensions does not fit into {DIMENSIONS}: ask the model "
+            f"{embedder.model} for {DIMENSIONS} or fewer, or set matryoshka = True on its embedder if the "
+            f"first {DIMENSIONS} mean the same by themselves"
+        )
+    return _at_unit_length(values[:DIMENSIONS], DIMENSIONS)
+
+
 def _checked(embedder: Embedder, vector: Sequence[float]) -> list[float]:
-    values = _numbers(vector, DIMENSIONS)
+    values = _numbers(vector, max(embedder.dimensions, DIMENSIONS))
     if len(values) != embedder.dimensions:
         raise InvalidVector(
             f"the embedder {embedder.model} has {embedder.dimensions} dimensions and returned {len(values)}"
         )
-    return _at_unit_length(values, DIMENSIONS)
+    return prepare_of(embedder, values)
 
 
 def _numbers(vector: Sequence[float], limit: int) -> list[float]:

@@ -22,7 +22,7 @@ class FastEmbedEmbedder:
             raise EmbedderUnavailable(
                 "the package fastembed is not installed; pip install 'crm-digital-fte[fastembed]'"
             ) from exc
-        sizes = {known["model"]: known["dim"] for known in TextEmbedding.list_supported_models()}
+        sizes = {offer["model"]: offer["dim"] for offer in TextEmbedding.list_supported_models()}
         if model not in sizes:
             raise InvalidValue("model", f"fastembed knows no {model!r}")
         self._load = TextEmbedding
@@ -34,6 +34,11 @@ class FastEmbedEmbedder:
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return [vector.tolist() for vector in self._loaded.embed(list(texts))]
+
+    def embed_query(self, text: str) -> list[float]:
+        """With the prefix that the model wants before what is searched for, where it wants one."""
+        vector: list[float] = next(iter(self._loaded.query_embed([text]))).tolist()
+        return vector
 
     @cached_property
     def _loaded(self) -> TextEmbedding:

@@ -45,6 +45,9 @@ class LexicalEmbedder:
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return [_embed(text) for text in texts]
 
+    def embed_query(self, text: str) -> list[float]:
+        return self.embed([text])[0]
+
 
 def _embed(text: str) -> list[float]:
     words = _words(text)

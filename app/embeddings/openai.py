@@ -18,6 +18,9 @@ _BATCH_BYTES = 300_000
 class OpenAIEmbedder:
     """In batches; the ``openai`` package retries with backoff after 408, 409, 429, 5xx and lost connections.
 
+    Vectors wider than 1,536 (text-embedding-3-large has 3,072) are asked for at 1,536, which OpenAI's third
+    generation allows; of another server's model, ``matryoshka=True`` with its ``dimensions`` cuts them here.
+
     Without ``api_key`` and ``base_url`` the package reads OPENAI_API_KEY and OPENAI_BASE_URL. Errors tell
     the host and the kind of failure only: a server's own words may quote the key or the texts.
     """
@@ -27,14 +30,19 @@ class OpenAIEmbedder:
         *,
         model: str = "text-embedding-3-small",
         dimensions: int = DIMENSIONS,
+        matryoshka: bool = False,
         api_key: str | None = None,
         base_url: str | None = None,
         batch_size: int = 128,
         max_retries: int = 5,
         timeout: float = 30.0,
     ) -> None:
-        if not 1 <= dimensions <= DIMENSIONS:
-            raise InvalidValue("dimensions", f"must be between 1 and {DIMENSIONS}")
+        if dimensions < 1 or (dimensions > DIMENSIONS and not matryoshka):
+            raise InvalidValue(
+                "dimensions",
+                f"must be between 1 and {DIMENSIONS}; wider vectors are shortened where matryoshka=True "
+                "says that the model allows it",
+            )
         if not 1 <= batch_size <= 2048:
             raise InvalidValue("batch_size", "must be between 1 and 2048")
         if max_retries < 0:
@@ -49,6 +57,7 @@ class OpenAIEmbedder:
             ) from exc
         self.model = model
         self.dimensions = dimensions
+        self.matryoshka = matryoshka
         self._batch_size = batch_size
         try:
             self._client = openai.OpenAI(
@@ -66,6 +75,9 @@ class OpenAIEmbedder:
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return [vector for batch in self._batches(texts) for vector in self._embed_batch(batch)]
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.embed([text])[0]
 
     def close(self) -> None:
         """Close the connections that are kept for the next call."""
@@ -85,10 +97,10 @@ class OpenAIEmbedder:
             yield batch
 
     def _embed_batch(self, batch: list[str]) -> list[list[float]]:
-        found = self._request(batch)
-        if len(found) != len(batch):
-            raise EmbedderUnavailable(f"{self._service} returned {len(found)} vectors for {len(batch)} texts")
-        by_index = {item.index: item.embedding for item in found}
+        items = self._request(batch)
+        if len(items) != len(batch):
+            raise EmbedderUnavailable(f"{self._service} returned {len(items)} vectors for {len(batch)} texts")
+        by_index = {item.index: item.embedding for item in items}
         if by_index.keys() != set(range(len(batch))):
             raise EmbedderUnavailable(f"{self._service} returned vectors that cannot be matched to the texts")
         return [by_index[index] for index in range(len(batch))]

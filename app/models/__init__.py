@@ -1,31 +1,47 @@
 """The tables. Everything public is importable from here."""
 
 from .base import Base, uuid7
-from .channel import Channel, ChannelConfig, ChannelTone
+from .channel import Channel, ChannelConfig, ChannelSettingChange, ChannelTone
 from .conversation import (
     ContentType,
     Conversation,
     ConversationRoute,
     ConversationStatus,
     DeliveryStatus,
-    InboundReceipt,
+    EarlyDeliveryReport,
     Message,
     MessageDirection,
     MessageRole,
+    OutboxEntry,
+    ProviderMessage,
     ResolutionType,
+    ToolCall,
 )
-from .customer import Customer, CustomerIdentifier, CustomerPlan, IdentifierType
+from .customer import OWN_TYPE, Customer, CustomerIdentifier, CustomerPlan, IdentifierType
 from .embedding import (
     EmbeddedType,
     EmbeddingModel,
     EmbeddingQueueEntry,
     KnowledgeEmbedding,
     MessageEmbedding,
+    ObjectType,
+    ReplacedModel,
+    SearchThreshold,
     TicketEmbedding,
 )
-from .identity import CustomerMerge, CustomerMergeMove, CustomerRedirect, IdentityEvent, IdentityEventType
-from .knowledge import EMBEDDING_DIMENSIONS, KnowledgeBaseEntry, KnowledgeCategory
+from .feed import FeedChange, FeedSubject
+from .identity import (
+    CustomerMerge,
+    CustomerMergeForeignMove,
+    CustomerMergeMove,
+    CustomerRedirect,
+    IdentityEvent,
+    IdentityEventType,
+    LostProof,
+)
+from .knowledge import KnowledgeBaseEntry, KnowledgeCategory, KnowledgeDocument, KnowledgeWord
 from .metric import AgentMetric, MetricType
+from .privacy import Erasure, LegalHold
 from .ticket import (
     FINISHED,
     TRANSITIONS,
@@ -39,15 +55,18 @@ from .ticket import (
     TicketStatus,
     TicketStatusChange,
 )
+from .vector import EMBEDDING_DIMENSIONS
 
 __all__ = [
     "EMBEDDING_DIMENSIONS",
     "FINISHED",
+    "OWN_TYPE",
     "TRANSITIONS",
     "AgentMetric",
     "Base",
     "Channel",
     "ChannelConfig",
+    "ChannelSettingChange",
     "ChannelTone",
     "ContentType",
     "Conversation",
@@ -56,26 +75,39 @@ __all__ = [
     "Customer",
     "CustomerIdentifier",
     "CustomerMerge",
+    "CustomerMergeForeignMove",
     "CustomerMergeMove",
     "CustomerPlan",
     "CustomerRedirect",
     "DeliveryStatus",
+    "EarlyDeliveryReport",
     "EmbeddedType",
     "EmbeddingModel",
     "EmbeddingQueueEntry",
+    "Erasure",
+    "FeedChange",
+    "FeedSubject",
     "IdentifierType",
     "IdentityEvent",
     "IdentityEventType",
-    "InboundReceipt",
     "KnowledgeBaseEntry",
     "KnowledgeCategory",
+    "KnowledgeDocument",
     "KnowledgeEmbedding",
+    "KnowledgeWord",
+    "LegalHold",
+    "LostProof",
     "Message",
     "MessageDirection",
     "MessageEmbedding",
     "MessageRole",
     "MetricType",
+    "ObjectType",
+    "OutboxEntry",
+    "ProviderMessage",
+    "ReplacedModel",
     "ResolutionType",
+    "SearchThreshold",
     "Ticket",
     "TicketCategory",
     "TicketEmbedding",
@@ -86,5 +118,6 @@ __all__ = [
     "TicketRecordHead",
     "TicketStatus",
     "TicketStatusChange",
+    "ToolCall",
     "uuid7",
 ]

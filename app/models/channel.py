@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Boolean, String, Text, true
+from sqlalchemy import BigInteger, Boolean, Identity, String, Text, UniqueConstraint, func, true
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, CreatedAt, UpdatedAt, UUIDPrimaryKey, code, code_check, metadata_column
@@ -31,7 +33,7 @@ class ChannelConfig(Base):
     channel: Mapped[Channel] = mapped_column(code(Channel, 50), unique=True)
     is_enabled: Mapped[bool | None] = mapped_column(Boolean, server_default=true())
     max_response_length: Mapped[int]
-    """Characters of the answer's body, before the template is filled."""
+    """Of the answer's body, before the template is filled: words, on WhatsApp characters."""
     tone: Mapped[ChannelTone] = mapped_column(code(ChannelTone, 50))
     response_template: Mapped[str | None] = mapped_column(Text)
     """``{{customer_name}}``, ``{{response_body}}`` and ``{{ticket_number}}`` are replaced."""
@@ -40,3 +42,21 @@ class ChannelConfig(Base):
     extra: Mapped[dict[str, Any] | None] = metadata_column()
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
+
+
+class ChannelSettingChange(Base):
+    """One entry of the record of settings: only what has changed, None on the side that was not there."""
+
+    __tablename__ = "channel_setting_changes"
+    __table_args__ = (code_check("channel", Channel), UniqueConstraint("seq"))
+
+    id: Mapped[UUIDPrimaryKey]
+    seq: Mapped[int] = mapped_column(BigInteger, Identity())
+    channel: Mapped[Channel] = mapped_column(code(Channel, 50))
+    old_values: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    new_values: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    changed_by: Mapped[str] = mapped_column(String(255))
+    """The actor that the client named (``human:7``), else ``db:<session user>``."""
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    comment: Mapped[str | None]
+    db_user: Mapped[str] = mapped_column(Text)

@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, String, Text, func, text
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, func, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from .base import Base, CreatedAt, UpdatedAt, UUIDPrimaryKey, code, code_check, metadata_column, words_of
@@ -64,6 +65,12 @@ class Conversation(Base):
         Index("idx_conversations_customer", "customer_id", "status"),
         Index("idx_conversations_channel", "channel", "status"),
         Index("idx_conversations_created", "created_at"),
+        Index(
+            "idx_conversations_open",
+            "created_at",
+            "id",
+            postgresql_where=text("status IS DISTINCT FROM 'closed'"),
+        ),
     )
 
     id: Mapped[UUIDPrimaryKey]
@@ -88,7 +95,7 @@ class Conversation(Base):
     tickets: Mapped[list[Ticket]] = relationship(
         back_populates="conversation", lazy="raise", passive_deletes="all"
     )
-    route: Mapped[ConversationRoute | None] = relationship(
+    routes: Mapped[list[ConversationRoute]] = relationship(
         back_populates="conversation", lazy="raise", passive_deletes="all"
     )
 
@@ -122,53 +129,124 @@ class Message(Base):
     )
     processing_latency_ms: Mapped[int | None]
     extra: Mapped[dict[str, Any] | None] = metadata_column()
-    created_at: Mapped[datetime | None] = mapped_column(
-        default=func.clock_timestamp(), server_default=func.now()
-    )
-    """The ORM sends the clock's time: ``now()`` is equal for all messages of one transaction."""
+    created_at: Mapped[CreatedAt]
+    """The clock's time, by a trigger: ``now()`` is equal for all messages of one transaction."""
 
     conversation: Mapped[Conversation] = relationship(back_populates="messages", lazy="raise")
     customer: Mapped[Customer] = relationship(lazy="raise")
 
 
 class ConversationRoute(Base):
-    """The way back: the identifier that a conversation came through, and the provider's thread."""
+    """A way back: an identifier that a conversation came through, and the provider's thread."""
 
     __tablename__ = "conversation_routes"
     __table_args__ = (
         code_check("channel", Channel),
         code_check("identifier_type", IdentifierType),
-        Index("conversation_routes_thread_idx", "channel", "account", "thread_id"),
+        Index("conversation_routes_conversation_id_idx", "conversation_id"),
+        Index(
+            "conversation_routes_thread_idx",
+            "channel",
+            "account",
+            "thread_id",
+            postgresql_where=text("thread_id IS NOT NULL"),
+        ),
         Index("conversation_routes_identifier_idx", "identifier_type", "identifier_value"),
     )
 
-    conversation_id: Mapped[UUID] = mapped_column(
-        ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True
-    )
+    id: Mapped[UUIDPrimaryKey]
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
     channel: Mapped[Channel] = mapped_column(code(Channel, 50))
     account: Mapped[str] = mapped_column(String(255))
     """Our own end: the mailbox, number or form that the customer wrote to."""
     identifier_type: Mapped[IdentifierType] = mapped_column(code(IdentifierType, 50))
     identifier_value: Mapped[str] = mapped_column(String(255))
-    """The customer's end, in canonical form; it stays when the customer's profile changes or is merged."""
+    """The customer's end as it is delivered to; it stays when the customer's profile changes or is merged."""
     address: Mapped[str] = mapped_column(String(255))
     """The customer's end as the provider spelled it: answers go there."""
     thread_id: Mapped[str | None]
+    group_id: Mapped[str | None]
+    """The group that was written in: answers there are read by others."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    used_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    """Answers go to the route that was used last."""
 
-    conversation: Mapped[Conversation] = relationship(back_populates="route", lazy="raise")
+    conversation: Mapped[Conversation] = relationship(back_populates="routes", lazy="raise")
 
 
-class InboundReceipt(Base):
-    """Proof that a provider's message was stored; a redelivery finds it and writes nothing."""
+class ProviderMessage(Base):
+    """What a provider calls a message, of either direction: a redelivery finds it and writes nothing."""
 
-    __tablename__ = "inbound_receipts"
-    __table_args__ = (code_check("channel", Channel), Index("inbound_receipts_message_id_idx", "message_id"))
+    __tablename__ = "provider_messages"
+    __table_args__ = (code_check("channel", Channel), Index("provider_messages_message_id_idx", "message_id"))
 
     channel: Mapped[Channel] = mapped_column(code(Channel, 50), primary_key=True)
     account: Mapped[str] = mapped_column(String(255), primary_key=True)
     provider_message_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    """A mail's without its angle brackets: the database takes them off."""
     message_id: Mapped[UUID] = mapped_column(
         ForeignKey("messages.id", ondelete="CASCADE", deferrable=True, initially="DEFERRED")
     )
+    recorded_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class OutboxEntry(Base):
+    """A message of ours that is to be sent; gone once it is, or is given up."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        code_check("channel", Channel, nullable=True),
+        Index("outbox_due_at_idx", "due_at"),
+        Index("outbox_conversation_id_idx", "conversation_id", "queued_at", "message_id"),
+    )
+
+    message_id: Mapped[UUID] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True)
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
+    queued_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    due_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    """While a sender has it: when it is due again if nothing more is heard of that sender."""
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    with_sender: Mapped[bool] = mapped_column(server_default=text("false"))
+    """A sender has it, if ``due_at`` is still to come: nobody else gets a message of its conversation."""
+    channel: Mapped[Channel | None] = mapped_column(code(Channel, 50))
+    """What it was last claimed to be sent by, from ``account``."""
+    account: Mapped[str | None] = mapped_column(String(255))
+
+
+class ToolCall(Base):
+    """What an agent did in a conversation: the same call again finds its result and does nothing."""
+
+    __tablename__ = "tool_calls"
+
+    conversation_id: Mapped[UUID] = mapped_column(
+        ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True
+    )
+    idempotency_key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    tool: Mapped[str] = mapped_column(String(63))
+    arguments_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    actor: Mapped[str] = mapped_column(String(255))
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """Ids and codes. NULL only within the call's own transaction."""
+    called_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class EarlyDeliveryReport(Base):
+    """What a provider said about a message before the sender could say what the provider calls it."""
+
+    __tablename__ = "early_delivery_reports"
+    __table_args__ = (
+        code_check("channel", Channel),
+        code_check("status", DeliveryStatus),
+        Index("early_delivery_reports_message_idx", "channel", "account", "provider_message_id"),
+    )
+
+    id: Mapped[UUIDPrimaryKey]
+    channel: Mapped[Channel] = mapped_column(code(Channel, 50))
+    account: Mapped[str] = mapped_column(String(255))
+    provider_message_id: Mapped[str] = mapped_column(String(255))
+    status: Mapped[DeliveryStatus] = mapped_column(code(DeliveryStatus, 50))
+    recipient: Mapped[str | None]
+    code: Mapped[str | None]
+    reason: Mapped[str | None]
+    occurred_at: Mapped[datetime | None]
     received_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

@@ -6,10 +6,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import Boolean, ForeignKey, Index, String, UniqueConstraint, false, func, text
+from sqlalchemy import Boolean, ForeignKey, Index, String, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from ..normalization import PLACEHOLDER_DOMAIN
+from ..normalization import is_placeholder
 from .base import Base, CreatedAt, UpdatedAt, UUIDPrimaryKey, code, code_check, metadata_column
 from .channel import Channel
 
@@ -31,11 +31,34 @@ class IdentifierType(StrEnum):
     WHATSAPP = "whatsapp"
 
 
+OWN_TYPE = {
+    Channel.EMAIL: IdentifierType.EMAIL,
+    Channel.WHATSAPP: IdentifierType.WHATSAPP,
+    Channel.WEB_FORM: IdentifierType.EMAIL,
+}
+"""By which type of identifier a channel itself knows who writes."""
+
+# A customer that another backend stored in its own spelling is found by its address and number too. Every
+# spelling of one address or number has one key; ``app.normalization`` computes it of the canonical form.
+EMAIL_KEY = (
+    "regexp_replace(regexp_replace(lower(translate(normalize(email, NFKC), '\u3002\u0130', '.i') "
+    "COLLATE \"C\"), 'xn--(?:([^.@]*)-)?[^.@-]*', '\\1', 'g'), '[^a-z0-9.@-]', '', 'g')"
+)
+PHONE_KEY = (
+    '"right"(regexp_replace("substring"(translate(normalize(phone, NFKC), '
+    "'\u0660\u0661\u0662\u0663\u0664\u0665\u0666\u0667\u0668\u0669"
+    "\u06f0\u06f1\u06f2\u06f3\u06f4\u06f5\u06f6\u06f7\u06f8\u06f9', '01234567890123456789'), "
+    "'[0-9][0-9\\s()./\\u2000-\\u206f\\u2212\\u30fc-]*'), '[^0-9]', '', 'g'), 6)"
+)
+
+
 class Customer(Base):
     __tablename__ = "customers"
     __table_args__ = (
         code_check("plan", CustomerPlan),
         Index("idx_customers_phone", "phone", postgresql_where=text("phone IS NOT NULL")),
+        Index("idx_customers_email_key", text(EMAIL_KEY)),
+        Index("idx_customers_phone_key", text(PHONE_KEY), postgresql_where=text("phone IS NOT NULL")),
     )
 
     id: Mapped[UUIDPrimaryKey]
@@ -63,16 +86,7 @@ class Customer(Base):
     @property
     def contact_email(self) -> str | None:
         """The address to write to; None while ``email`` is only a placeholder."""
-        return None if self.email.endswith(f"@{PLACEHOLDER_DOMAIN}") else self.email
-
-
-# A customer that another backend stored in its own spelling is found by its address and number too.
-Index("idx_customers_email_lower", func.lower(Customer.email))
-Index(
-    "idx_customers_phone_digits",
-    func.regexp_replace(Customer.phone, text("'[^0-9]'"), text("''"), text("'g'")),
-    postgresql_where=Customer.phone.is_not(None),
-)
+        return None if is_placeholder(self.email) else self.email
 
 
 class CustomerIdentifier(Base):

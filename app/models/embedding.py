@@ -6,12 +6,29 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, func
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    String,
+    func,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, code, code_check
-from .knowledge import EMBEDDING_DIMENSIONS
-from .vector import HalfVector, Vector
+from .vector import EMBEDDING_DIMENSIONS, HalfVector, Vector
+
+
+class ObjectType(StrEnum):
+    """What can be searched."""
+
+    KNOWLEDGE = "knowledge"
+    MESSAGE = "message"
+    TICKET = "ticket"
 
 
 class EmbeddedType(StrEnum):
@@ -33,15 +50,31 @@ class EmbeddingModel(Base):
     since: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
+class ReplacedModel(Base):
+    """A model that answered before: a worker of it that still runs must not switch back."""
+
+    __tablename__ = "replaced_models"
+    __table_args__ = (code_check("object_type", ObjectType),)
+
+    object_type: Mapped[ObjectType] = mapped_column(code(ObjectType, 20), primary_key=True)
+    model: Mapped[str] = mapped_column(String(255), primary_key=True)
+    replaced_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
 class EmbeddingQueueEntry(Base):
-    """An object that was found without an embedding; workers share them by locks on these rows."""
+    """An object that may lack an embedding: triggers put it here, and workers share it by locks on its row.
+
+    What has changed twice is here twice: who writes a message waits for no worker that has the first entry.
+    """
 
     __tablename__ = "embedding_queue"
     __table_args__ = (code_check("object_type", EmbeddedType),)
 
     object_type: Mapped[EmbeddedType] = mapped_column(code(EmbeddedType, 20), primary_key=True)
-    model: Mapped[str] = mapped_column(String(255), primary_key=True)
-    object_id: Mapped[UUID] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(String(255), primary_key=True, server_default="")
+    """That is being prepared; none for the one that answers."""
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    object_id: Mapped[UUID]
 
 
 class _Provenance:
@@ -113,3 +146,26 @@ class TicketEmbedding(_Provenance, Base):
     embedding: Mapped[list[float] | None] = mapped_column(
         HalfVector(EMBEDDING_DIMENSIONS), deferred=True, sort_order=1
     )
+
+
+class SearchThreshold(Base):
+    """From which score on a hit answers a question, as ``search.calibrate`` has measured."""
+
+    __tablename__ = "search_thresholds"
+    __table_args__ = (
+        code_check("object_type", ObjectType),
+        CheckConstraint("vector_share BETWEEN 0 AND 1", name="vector_share"),
+    )
+
+    object_type: Mapped[ObjectType] = mapped_column(code(ObjectType, 20), primary_key=True)
+    model: Mapped[str] = mapped_column(String(255), primary_key=True)
+    """Empty where words alone are compared."""
+    dimensions: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    vector_share: Mapped[float] = mapped_column(Double, primary_key=True)
+    """Of the similarity in the score: 1 by vector, 0 by words, between them in hybrid mode."""
+    threshold: Mapped[float] = mapped_column(Double)
+    answered: Mapped[float] = mapped_column(Double)
+    """The part of the questions with an answer that have a confident hit."""
+    refused: Mapped[float] = mapped_column(Double)
+    """The part of those without an answer that have none."""
+    calibrated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

@@ -24,20 +24,29 @@ class IdentityEventType(StrEnum):
     MERGED = "merged"
     UNMERGED = "unmerged"
     NOT_DUPLICATE = "not_duplicate"
+    UPDATED = "updated"
+    """Somebody changed the profile; ``details`` names the fields."""
     ERASED = "erased"
 
 
 class IdentityEvent(Base):
-    """One decision. Holds ids and no addresses, so it can stay when a person's data must go."""
+    """One decision. Holds ids and no addresses or names, so it can stay when a person's data must go."""
 
     __tablename__ = "identity_events"
     __table_args__ = (
         code_check("event", IdentityEventType),
-        Index("identity_events_customer_id_seq_idx", "customer_id", "seq"),
+        Index("identity_events_customer_idx", "customer_id", "created_at", "id"),
         Index(
-            "identity_events_other_customer_id_idx",
+            "identity_events_other_customer_idx",
             "other_customer_id",
+            "created_at",
+            "id",
             postgresql_where=text("other_customer_id IS NOT NULL"),
+        ),
+        Index(
+            "identity_events_conflict_identifier_idx",
+            "identifier_id",
+            postgresql_where=text("event = 'conflict' AND identifier_id IS NOT NULL"),
         ),
     )
 
@@ -54,6 +63,22 @@ class IdentityEvent(Base):
     details: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
     db_user: Mapped[str] = mapped_column(Text, server_default=func.session_user())
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class LostProof(Base):
+    """A verified identifier that a customer held and holds no more, whoever took it: a trigger writes it.
+
+    Who ever proved something is never taken over by somebody who proves one of its claims.
+    """
+
+    __tablename__ = "lost_proofs"
+    __table_args__ = (Index("lost_proofs_customer_id_idx", "customer_id"),)
+
+    id: Mapped[UUIDPrimaryKey]
+    customer_id: Mapped[UUID]
+    """The customer as of then; no foreign key, since a merge or its undoing changes who lives."""
+    identifier_id: Mapped[UUID]
+    lost_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
 class CustomerMerge(Base):
@@ -98,6 +123,24 @@ class CustomerMergeMove(Base):
     merge_id: Mapped[UUID] = mapped_column(ForeignKey("customer_merges.id"), primary_key=True)
     table_name: Mapped[str] = mapped_column(String(63), primary_key=True)
     row_id: Mapped[UUID] = mapped_column(primary_key=True)
+    returned_at: Mapped[datetime | None]
+    """When the row went back, by this merge's undoing or by that of an earlier one."""
+
+
+class CustomerMergeForeignMove(Base):
+    """One row of another application's table that a merge moved: its key may be anything."""
+
+    __tablename__ = "customer_merge_foreign_moves"
+    __table_args__ = (Index("customer_merge_foreign_moves_merge_id_idx", "merge_id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    merge_id: Mapped[UUID] = mapped_column(ForeignKey("customer_merges.id"))
+    schema_name: Mapped[str] = mapped_column(String(63))
+    table_name: Mapped[str] = mapped_column(String(63))
+    column_name: Mapped[str] = mapped_column(String(63))
+    """The column that points to the customer."""
+    row_key: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    """The row's primary key by column, without the one that points to the customer."""
     returned_at: Mapped[datetime | None]
     """When the row went back, by this merge's undoing or by that of an earlier one."""
 

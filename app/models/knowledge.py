@@ -4,14 +4,37 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Boolean, Index, String, Text, literal_column, text, true
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Identity,
+    Index,
+    String,
+    Text,
+    Uuid,
+    literal_column,
+    text,
+    true,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, CreatedAt, UpdatedAt, UUIDPrimaryKey, code, code_check, metadata_column, words_of
-from .vector import Vector
+from .vector import EMBEDDING_DIMENSIONS, Vector
 
-EMBEDDING_DIMENSIONS = 1536
+# The DDL has no columns for an article's embedding's origin: SQL of what is kept instead, and only here.
+EMBEDDED_BY = "(metadata #>> '{embedding,model}')"
+"""The model of an article's embedding."""
+EMBEDDED_HASH = "(metadata #>> '{embedding,sha256}')"
+"""The hash of the text that was embedded."""
+TEXT_HASH = "article_hash(title, content)"
+"""That of the present text."""
+UNEMBEDDED = (
+    f"is_active AND (embedding IS NULL OR {EMBEDDED_HASH} IS DISTINCT FROM encode({TEXT_HASH}, 'hex'))"
+)
+"""Whether an article has no embedding of its present text; as an index has it."""
 
 
 class KnowledgeCategory(StrEnum):
@@ -37,9 +60,11 @@ class KnowledgeBaseEntry(Base):
         Index("idx_knowledge_base_category", "category", "is_active"),
         Index(
             "idx_knowledge_base_model",
-            literal_column("(metadata #>> '{embedding,model}')"),
+            literal_column(EMBEDDED_BY),
             postgresql_where=text("embedding IS NOT NULL"),
         ),
+        Index("idx_knowledge_base_source", literal_column("folded_text(source)")),
+        Index("idx_knowledge_base_unembedded", "id", postgresql_where=text(UNEMBEDDED)),
         Index(
             "idx_knowledge_base_words",
             words_of("(title || ' ') || content"),
@@ -58,3 +83,26 @@ class KnowledgeBaseEntry(Base):
     is_active: Mapped[bool | None] = mapped_column(Boolean, server_default=true())
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
+
+
+class KnowledgeDocument(Base):
+    """The articles of an ingested document in its order, in one row: a new section rewrites no other."""
+
+    __tablename__ = "knowledge_documents"
+
+    source: Mapped[str] = mapped_column(String(255), primary_key=True)
+    article_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+
+
+class KnowledgeWord(Base):
+    """A word of the articles, by which one with a typing error is recognised; a trigger keeps them."""
+
+    __tablename__ = "knowledge_words"
+    __table_args__ = (
+        Index("knowledge_words_word_idx", "word"),
+        Index("knowledge_words_trigrams_idx", "trigrams", postgresql_using="gin"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    word: Mapped[str] = mapped_column(Text)
+    trigrams: Mapped[list[str]] = mapped_column(ARRAY(Text))

@@ -21,6 +21,8 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    literal_column,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -30,6 +32,9 @@ from .channel import Channel
 if TYPE_CHECKING:
     from .conversation import Conversation
     from .customer import Customer
+
+ONCE = "crm.once_"
+"""Before ``actor``, ``comment`` and ``mode``: by these the triggers know who acts in one statement."""
 
 
 class TicketStatus(StrEnum):
@@ -63,41 +68,19 @@ class TicketField(StrEnum):
     ASSIGNED_TO = "assigned_to"
     CATEGORY = "category"
     PRIORITY = "priority"
+    METADATA = "metadata"
 
 
 TRANSITIONS: Mapping[TicketStatus, frozenset[TicketStatus]] = {
-    TicketStatus.OPEN: frozenset(
-        {
-            TicketStatus.PROCESSING,
-            TicketStatus.WAITING,
-            TicketStatus.RESOLVED,
-            TicketStatus.ESCALATED,
-            TicketStatus.CLOSED,
-        }
-    ),
-    TicketStatus.PROCESSING: frozenset(
-        {
-            TicketStatus.OPEN,
-            TicketStatus.WAITING,
-            TicketStatus.RESOLVED,
-            TicketStatus.ESCALATED,
-            TicketStatus.CLOSED,
-        }
-    ),
-    TicketStatus.WAITING: frozenset(
-        {
-            TicketStatus.OPEN,
-            TicketStatus.PROCESSING,
-            TicketStatus.RESOLVED,
-            TicketStatus.ESCALATED,
-            TicketStatus.CLOSED,
-        }
-    ),
-    TicketStatus.ESCALATED: frozenset(
-        {TicketStatus.PROCESSING, TicketStatus.WAITING, TicketStatus.RESOLVED, TicketStatus.CLOSED}
-    ),
-    TicketStatus.RESOLVED: frozenset({TicketStatus.CLOSED, TicketStatus.OPEN}),
-    TicketStatus.CLOSED: frozenset({TicketStatus.OPEN}),
+    TicketStatus(status): frozenset(map(TicketStatus, next_ones.split()))
+    for status, next_ones in {
+        "open": "processing waiting resolved escalated closed",
+        "processing": "open waiting resolved escalated closed",
+        "waiting": "open processing resolved escalated closed",
+        "escalated": "processing waiting resolved closed",
+        "resolved": "closed open",
+        "closed": "open",
+    }.items()
 }
 """Where a ticket may go from each status. The database holds the same table and is the one that refuses."""
 
@@ -116,9 +99,17 @@ class Ticket(Base):
         code_check("source_channel", Channel),
         Index("idx_tickets_customer", "customer_id", "status"),
         Index("idx_tickets_status", "status", "priority"),
-        Index("idx_tickets_channel", "source_channel", "created_at"),
         Index("idx_tickets_conversation", "conversation_id"),
         Index("idx_tickets_created", "created_at", "id"),
+        Index("idx_tickets_status_created", "status", "created_at", "id"),
+        Index("idx_tickets_priority_created", "priority", "created_at", "id"),
+        Index("idx_tickets_category_created", "category", "created_at", "id"),
+        Index("idx_tickets_channel_created", "source_channel", "created_at", "id"),
+        Index("idx_tickets_assignee_created", "assigned_to", "created_at", "id"),
+        Index("idx_tickets_customer_created", "customer_id", "created_at", "id"),
+        Index("idx_tickets_number_folded", literal_column("folded_text(ticket_number)")),
+        Index("idx_tickets_assignee_folded", literal_column("folded_text(assigned_to)")),
+        Index("idx_tickets_resolved", "resolved_at", "id", postgresql_where=text("status = 'resolved'")),
         Index(
             "idx_tickets_words",
             words_of("(subject || ' ') || COALESCE(resolution_notes, '')"),
@@ -168,6 +159,13 @@ class TicketStatusChange(Base):
         code_check("new_status", TicketStatus),
         UniqueConstraint("ticket_id", "prev_hash"),
         UniqueConstraint("ticket_id", "seq"),
+        Index(
+            "ticket_status_changes_came_back_idx",
+            "changed_at",
+            postgresql_where=text(
+                "old_status IN ('resolved', 'closed') AND new_status NOT IN ('resolved', 'closed')"
+            ),
+        ),
     )
 
     id: Mapped[UUIDPrimaryKey]
@@ -175,7 +173,7 @@ class TicketStatusChange(Base):
     """Order of the entries; clocks may tie, this does not."""
     ticket_id: Mapped[UUID] = mapped_column(ForeignKey("tickets.id"))
     old_status: Mapped[TicketStatus | None] = mapped_column(code(TicketStatus, 50))
-    """None in the entry that the ticket's creation wrote."""
+    """None in the entry that the ticket's creation wrote; the new one in a remark, which changes nothing."""
     new_status: Mapped[TicketStatus] = mapped_column(code(TicketStatus, 50))
     changed_by: Mapped[str] = mapped_column(String(255))
     """The actor that the client named (``human:7``), else ``db:<session user>``."""
@@ -188,12 +186,18 @@ class TicketStatusChange(Base):
     prev_hash: Mapped[bytes] = mapped_column(LargeBinary)
     hash: Mapped[bytes] = mapped_column(LargeBinary)
     """SHA-256 over this entry and ``prev_hash``: one chain per ticket."""
+    salt: Mapped[UUID | None]
+    """With it, the words of the entry are in ``hash``; None once they are erased."""
+    words_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """What stands for erased words in ``hash``: without the salt it tells nothing about them."""
+    erasure_id: Mapped[UUID | None]
+    """The erasure that took the words."""
 
     ticket: Mapped[Ticket] = relationship(back_populates="status_changes", lazy="raise")
 
 
 class TicketFieldChange(Base):
-    """One entry of the second record: who gave the ticket to whom, or changed its priority or category.
+    """One entry of the second record: who gave the ticket to whom, or changed another of its fields.
 
     It has changes only: what a ticket was opened with is the ``old_value`` of the first one.
     """
@@ -217,6 +221,9 @@ class TicketFieldChange(Base):
     db_user: Mapped[str] = mapped_column(Text)
     prev_hash: Mapped[bytes] = mapped_column(LargeBinary)
     hash: Mapped[bytes] = mapped_column(LargeBinary)
+    salt: Mapped[UUID | None]
+    words_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    erasure_id: Mapped[UUID | None]
 
     ticket: Mapped[Ticket] = relationship(back_populates="field_changes", lazy="raise")
 
@@ -238,6 +245,7 @@ class TicketLink(Base):
     __table_args__ = (
         CheckConstraint("ticket_id <> follows_ticket_id", name="two_tickets"),
         Index("ticket_links_follows_ticket_id_idx", "follows_ticket_id"),
+        Index("ticket_links_created_at_idx", "created_at"),
     )
 
     ticket_id: Mapped[UUID] = mapped_column(ForeignKey("tickets.id"), primary_key=True)

@@ -19,6 +19,11 @@ from pgvector.sqlalchemy import HALFVEC, VECTOR
 from sqlalchemy import ColumnElement, Dialect, event, func
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
+from ..embeddings import DIMENSIONS
+
+EMBEDDING_DIMENSIONS = DIMENSIONS
+"""The width of every column of vectors, which is that of what ``embeddings`` prepares."""
+
 _HEADER = struct.Struct("!HH")  # dimensions, and two bytes that are always zero
 
 

@@ -22,6 +22,10 @@ class Fate(StrEnum):
     UNREADABLE = "unreadable"
     """No canonical form is known: left as it is."""
 
+    @property
+    def is_mended(self) -> bool:
+        return self in {Fate.REWRITTEN, Fate.JOINED}
+
 
 class Uncanonical(Schema):
     """A stored address in a spelling that ``resolve`` would not store."""

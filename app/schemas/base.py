@@ -2,10 +2,63 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeAlias, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+E = TypeVar("E", bound=StrEnum)
+OrText: TypeAlias = Annotated[E | str, Field(union_mode="left_to_right")]
+"""A code that was read: one that only a newer version knows, and the database allows already, is its text."""
+
+
+if TYPE_CHECKING:
+    Read = TypeVar("Read")
+    Written = TypeVar("Written")
+
+    class Coded(Generic[Read, Written]):
+        """A field that is written as a code or its plain value, and read as the code."""
+
+        def __get__(self, instance: object, owner: Any) -> Read: ...
+        def __set__(self, instance: object, value: Written) -> None: ...
+
+else:
+
+    class Coded:
+        """The type that is read: pydantic makes it of either. Only type checkers tell the two apart."""
+
+        def __class_getitem__(cls, read_and_written):
+            return read_and_written[0]
+
+
+def default(value: object) -> Any:
+    """What a ``Coded`` field is without a value; checkers would take the field for its declared type."""
+    return value
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+KeptMoment: TypeAlias = Annotated[datetime | None, BeforeValidator(_moment)]
+"""A time out of a column of JSON, where any client may have written anything: what is none is None."""
 
 
 class Schema(BaseModel):
-    """Frozen; unknown fields are refused; errors do not repeat the input, which may be personal."""
+    """Frozen; unknown fields are refused; errors do not repeat the input, which may be personal.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, from_attributes=True)
+    The text under a field is its description in JSON Schema.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        from_attributes=True,
+        use_attribute_docstrings=True,
+    )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 from pydantic import StrictBool, StrictStr
 
 from ..models.customer import IdentifierType
-from .base import Schema
+from .base import Coded, Schema
+from .codes import IdentifierTypeCode
 
 
 class Identifier(Schema):
@@ -18,7 +21,7 @@ class Identifier(Schema):
     such as an address typed into a web form, is a claim.
     """
 
-    type: IdentifierType
+    type: Coded[IdentifierType, IdentifierTypeCode]
     value: StrictStr
     verified: StrictBool = False
 
@@ -37,6 +40,9 @@ class IdentityPolicy(StrEnum):
     """Every identifier counts as proof."""
 
 
+IdentityPolicyCode: TypeAlias = IdentityPolicy | Literal["strict", "lenient"]
+
+
 class Outcome(StrEnum):
     MATCHED = "matched"
     CREATED = "created"
@@ -46,6 +52,16 @@ class Outcome(StrEnum):
 class Assurance(StrEnum):
     VERIFIED = "verified"
     CLAIMED = "claimed"
+
+
+class ErasedBefore(Schema):
+    """Somebody with one of these addresses was erased. The caller decides whether to keep the person anew."""
+
+    erasure_id: UUID
+    customer_id: UUID
+    erased_at: datetime
+    identifiers: tuple[Identifier, ...]
+    """Those of the call that the erased customer had."""
 
 
 class Resolution(Schema):
@@ -61,3 +77,5 @@ class Resolution(Schema):
     """Other customers that hold one of the identifiers."""
     ignored: tuple[Identifier, ...] = ()
     """Values that identify nobody, such as noreply@ addresses."""
+    erased_before: tuple[ErasedBefore, ...] = ()
+    """Told once, when a customer is created or gets an address, to callers who pass their ``erasure_key``."""

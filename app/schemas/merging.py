@@ -15,7 +15,9 @@ class MergePlan(Schema):
     survivor_id: UUID
     absorbed_id: UUID
     rows: Mapping[str, int]
-    """Rows that would move, by table."""
+    """Rows that would move, by table; a table of another application has its schema, if it is another."""
+    blocked: Mapping[str, str]
+    """Tables of other applications whose rows cannot move, and why: ``merge`` raises ``MergeBlocked``."""
     fills: tuple[str, ...]
     """Blank profile fields of the survivor that the absorbed customer fills."""
     keeps: tuple[str, ...]
@@ -36,7 +38,8 @@ class UnmergeReport(Schema):
     returned: Mapping[str, int]
     """Rows that went back, by table."""
     stayed: Mapping[str, int]
-    """Rows of the merge that are no longer the survivor's to give: deleted or moved on since."""
+    """Rows of the merge that are no longer the survivor's to give: deleted or moved on since, or with their
+    table or its foreign key gone."""
     messages_since: int
     """Messages that came after the merge in returned conversations; they stay with the survivor."""
     undecided_fields: tuple[str, ...]

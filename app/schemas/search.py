@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -9,9 +10,10 @@ from uuid import UUID
 
 from ..models.channel import Channel
 from ..models.conversation import ContentType, DeliveryStatus, MessageDirection, MessageRole
+from ..models.embedding import ObjectType
 from ..models.knowledge import KnowledgeCategory
 from ..models.ticket import TicketCategory, TicketPriority, TicketStatus
-from .base import Schema
+from .base import OrText, Schema
 
 
 class SearchMode(StrEnum):
@@ -22,15 +24,7 @@ class SearchMode(StrEnum):
     TEXT = "text"
     """By words, the rarest first; needs no embedder."""
     HYBRID = "hybrid"
-    """By both, fused by their ranks."""
-
-
-class ObjectType(StrEnum):
-    """What can be searched."""
-
-    KNOWLEDGE = "knowledge"
-    MESSAGE = "message"
-    TICKET = "ticket"
+    """By both: the mean of the similarity and the words' score."""
 
 
 class Explanation(Schema):
@@ -40,9 +34,14 @@ class Explanation(Schema):
     similarity: float | None
     text_rank: int | None
     text_score: float | None
-    """Of the words that it shares with the query, as BM25 weighs them: comparable within one search only."""
+    """Of its words that the query has, weighed as BM25 does, of all that could be had: from 0 to 1."""
     text_coverage: float | None
     """The part of the query's words, weighed by their rarity, that it has: from 0 to 1."""
+    confidence: float
+    """The score, of the first hit the mean of its own and the next one's: one hit alone may be chance.
+
+    ``min_score`` and the threshold of ``confident`` are compared with it.
+    """
 
 
 class Hit(Schema):
@@ -52,9 +51,19 @@ class Hit(Schema):
     similarity: float | None
     """1 - cosine distance: 1 is equal, 0 unrelated. None in text mode, and for what has no embedding yet."""
     score: float
-    """What hits are ordered by: the similarity, the text score, or the fused ranks."""
+    """What hits are ordered by: the similarity, the words' score, or the mean of both by their weights."""
+    confident: bool = False
+    """Whether its confidence reaches what ``search.calibrate`` has measured; False where nobody has."""
     explanation: Explanation | None = None
     """With ``explain=True``."""
+
+
+class Section(Schema):
+    """A piece of a document, beside a hit."""
+
+    id: UUID
+    title: str
+    content: str
 
 
 class KnowledgeHit(Hit):
@@ -67,6 +76,12 @@ class KnowledgeHit(Hit):
     extra: dict[str, Any] | None
     created_at: datetime | None
     updated_at: datetime | None
+    before: Sequence[Section] = ()
+    """With ``around``: the sections before it in its document, in their order."""
+    after: Sequence[Section] = ()
+    """Those after it."""
+    more: Sequence[KnowledgeHit] = ()
+    """With ``grouped``: the other hits of the same document, best first."""
 
 
 class MessageHit(Hit):
@@ -116,6 +131,18 @@ class AnyHit(Hit):
     customer_id: UUID | None
 
 
+class EmbeddingEstimate(Schema):
+    """What it takes to embed one type of object completely."""
+
+    object_type: ObjectType
+    objects: int
+    """Those without an embedding of their present text by the model."""
+    texts: int
+    """Different texts among them that the embedder would get; blank ones need no embedder."""
+    tokens: int
+    """About as many, counted as a quarter of the texts' bytes."""
+
+
 class EmbeddingStatus(Schema):
     """How far the embeddings of one type of object are."""
 
@@ -131,3 +158,23 @@ class EmbeddingStatus(Schema):
     missing: int
     models: dict[str, int]
     """Stored embeddings by model, also by one that is being prepared."""
+
+
+class AnsweredQuestions(Schema):
+    """Questions of one category of tickets."""
+
+    category: OrText[TicketCategory]
+    questions: int
+    unanswered: int
+
+
+class QuestionReport(Schema):
+    """How many questions of customers the knowledge base answers."""
+
+    threshold: float | None
+    """The confidence from which a hit is an answer; None where nobody has calibrated: nothing is counted."""
+    questions: int = 0
+    unanswered: int = 0
+    categories: tuple[AnsweredQuestions, ...] = ()
+    ticket_numbers: tuple[str, ...] = ()
+    """The tickets whose question has no answer, the latest first."""

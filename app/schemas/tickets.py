@@ -9,7 +9,7 @@ from uuid import UUID
 
 from ..models.channel import Channel
 from ..models.ticket import TicketCategory, TicketPriority, TicketStatus
-from .base import Schema
+from .base import OrText, Schema
 
 
 class TicketSummary(Schema):
@@ -20,10 +20,10 @@ class TicketSummary(Schema):
     customer_id: UUID
     conversation_id: UUID | None
     subject: str
-    status: TicketStatus
-    priority: TicketPriority | None
-    category: TicketCategory
-    source_channel: Channel
+    status: OrText[TicketStatus]
+    priority: OrText[TicketPriority] | None
+    category: OrText[TicketCategory]
+    source_channel: OrText[Channel]
     assigned_to: str | None
     created_at: datetime
     resolved_at: datetime | None
@@ -40,10 +40,10 @@ class TicketLifecycle(Schema):
     ticket_number: str
     as_of: datetime
     opened_at: datetime
-    status: TicketStatus
+    status: OrText[TicketStatus]
     """The status at ``as_of``."""
     first_response_at: datetime | None
-    """The first message by an agent that was no automatic one."""
+    """The first message by an agent that was no automatic one, and whose delivery has not failed."""
     first_response: timedelta | None
     first_resolved_at: datetime | None
     first_resolution: timedelta | None
@@ -103,6 +103,24 @@ class TicketReport(Schema):
     group_by: TicketGrouping
     rows: tuple[TicketReportRow, ...]
     total: TicketReportRow
+
+
+class TimeUnit(StrEnum):
+    DAY = "day"
+    WEEK = "week"
+    """From Monday."""
+    MONTH = "month"
+
+
+class TicketFlow(Schema):
+    """What came in and went out in one day, week or month, by UTC."""
+
+    starts_at: datetime
+    opened: int
+    resolved: int
+    """Steps from an unfinished status to resolved or closed."""
+    reopened: int
+    """Steps back."""
 
 
 class RegressionKind(StrEnum):

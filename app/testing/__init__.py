@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._factory import bound_to
+    from ._factory import CRMFactory, bound_to
     from .embedding_factories import (
         EmbeddingModelFactory,
         EmbeddingQueueEntryFactory,
@@ -23,47 +23,67 @@ if TYPE_CHECKING:
         ConversationRouteFactory,
         CustomerFactory,
         CustomerIdentifierFactory,
+        EarlyDeliveryReportFactory,
+        KnowledgeBaseEntryFactory,
+        MessageFactory,
+        OutboxEntryFactory,
+        ProviderMessageFactory,
+        TicketFactory,
+        TicketLinkFactory,
+        ToolCallFactory,
+    )
+    from .merge_factories import (
         CustomerMergeFactory,
+        CustomerMergeForeignMoveFactory,
         CustomerMergeMoveFactory,
         CustomerRedirectFactory,
         IdentityEventFactory,
-        InboundReceiptFactory,
-        KnowledgeBaseEntryFactory,
-        MessageFactory,
-        TicketFactory,
-        TicketLinkFactory,
+        LegalHoldFactory,
     )
     from .postgres import Databases, provision
     from .recorder import QueryRecorder
 
 __all__ = [
     "AgentMetricFactory",
+    "CRMFactory",
     "ChannelConfigFactory",
     "ConversationFactory",
     "ConversationRouteFactory",
     "CustomerFactory",
     "CustomerIdentifierFactory",
     "CustomerMergeFactory",
+    "CustomerMergeForeignMoveFactory",
     "CustomerMergeMoveFactory",
     "CustomerRedirectFactory",
     "Databases",
+    "EarlyDeliveryReportFactory",
     "EmbeddingModelFactory",
     "EmbeddingQueueEntryFactory",
     "IdentityEventFactory",
-    "InboundReceiptFactory",
     "KnowledgeBaseEntryFactory",
     "KnowledgeEmbeddingFactory",
+    "LegalHoldFactory",
     "MessageEmbeddingFactory",
     "MessageFactory",
+    "OutboxEntryFactory",
+    "ProviderMessageFactory",
     "QueryRecorder",
     "TicketEmbeddingFactory",
     "TicketFactory",
     "TicketLinkFactory",
+    "ToolCallFactory",
     "bound_to",
     "provision",
 ]
 
 _ELSEWHERE = {
+    "CRMFactory": "_factory",
+    "IdentityEventFactory": "merge_factories",
+    "CustomerMergeFactory": "merge_factories",
+    "CustomerMergeMoveFactory": "merge_factories",
+    "CustomerMergeForeignMoveFactory": "merge_factories",
+    "CustomerRedirectFactory": "merge_factories",
+    "LegalHoldFactory": "merge_factories",
     "Databases": "postgres",
     "EmbeddingModelFactory": "embedding_factories",
     "EmbeddingQueueEntryFactory": "embedding_factories",

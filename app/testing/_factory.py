@@ -8,13 +8,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from factory.alchemy import SQLAlchemyModelFactory, SQLAlchemyOptions
 from factory.declarations import LazyAttribute, Maybe, SubFactory
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Session
 
 from ..models import Base
+
+M = TypeVar("M", bound=DeclarativeBase)
 
 _session: ContextVar[Session] = ContextVar("crm_factory_session")
 _counting = threading.Lock()
@@ -52,8 +54,37 @@ class _Options(SQLAlchemyOptions):
             return number
 
 
-class CRMFactory(SQLAlchemyModelFactory):
-    """What the factories share; ``Factory.build()`` makes a row without a database."""
+if TYPE_CHECKING:
+
+    class _Factory(Generic[M]):
+        """What type checkers see: calling a factory gives a row, and not a factory."""
+
+        def __new__(cls, **attributes: Any) -> M: ...  # type: ignore[misc]
+        @classmethod
+        def build(cls, **attributes: Any) -> M: ...
+        @classmethod
+        def create(cls, **attributes: Any) -> M: ...
+        @classmethod
+        def build_batch(cls, size: int, **attributes: Any) -> list[M]: ...
+        @classmethod
+        def create_batch(cls, size: int, **attributes: Any) -> list[M]: ...
+        @classmethod
+        def _build(cls, model_class: type[DeclarativeBase], *args: Any, **kwargs: Any) -> Any: ...
+        @classmethod
+        def _save(cls, model_class: type[Any], session: Session, args: Any, kwargs: Any) -> Any: ...
+
+else:
+
+    class _Factory(SQLAlchemyModelFactory, Generic[M]):
+        class Meta:
+            abstract = True
+
+
+class CRMFactory(_Factory[M]):
+    """What the factories share, and a base for those of your own models: they build into the same session.
+
+    ``Factory.build()`` makes a row without a database.
+    """
 
     _options_class = _Options
 
@@ -63,7 +94,7 @@ class CRMFactory(SQLAlchemyModelFactory):
         sqlalchemy_session_persistence = "flush"
 
     @classmethod
-    def _create(cls, model_class: type[Base], *args: Any, **kwargs: Any) -> Any:
+    def _create(cls, model_class: type[DeclarativeBase], *args: Any, **kwargs: Any) -> Any:
         # factory_boy's own way keeps the session on the class, where all threads share it.
         return cls._save(model_class, current_session(), args, kwargs)
 
@@ -71,15 +102,15 @@ class CRMFactory(SQLAlchemyModelFactory):
     def _adjust_kwargs(cls, **kwargs: Any) -> dict[str, Any]:
         """The id of an owner that is passed as a row, also where the model has no relationship to it."""
         owners: dict[str, Any] = {
-            f"{name}_id": value for name, value in kwargs.items() if isinstance(value, Base)
+            f"{name}_id": value for name, value in kwargs.items() if isinstance(value, DeclarativeBase)
         }
-        return kwargs | {column: found.id for column, found in owners.items() if column in kwargs}
+        return kwargs | {column: row.id for column, row in owners.items() if column in kwargs}
 
 
 def row(column: str, model: type[Base]) -> LazyAttribute:
-    return LazyAttribute(lambda made: current_session().get_one(model, getattr(made, column)))
+    return LazyAttribute(lambda child: current_session().get_one(model, getattr(child, column)))
 
 
-def owner(column: str, model: type[Base], maker: type[CRMFactory], **values: Any) -> Maybe:
+def owner(column: str, model: type[Base], maker: type[CRMFactory[Any]], **values: Any) -> Maybe:
     """The row that ``column`` names where the caller passes an id, else a new one."""
     return Maybe(column, row(column, model), SubFactory(maker, **values))

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from factory.declarations import LazyAttribute, LazyFunction, SelfAttribute, SubFactory
+from sqlalchemy.orm import DeclarativeBase
 
 from .. import models
 from ..models import EmbeddedType
@@ -15,7 +16,7 @@ from ._factory import CRMFactory, current_session, owner
 from .factories import KnowledgeBaseEntryFactory, MessageFactory, TicketFactory
 
 
-class KnowledgeEmbeddingFactory(CRMFactory):
+class KnowledgeEmbeddingFactory(CRMFactory[models.KnowledgeEmbedding]):
     """An embedding of ``article`` as it is, by a model that does not answer yet."""
 
     class Meta:
@@ -27,11 +28,11 @@ class KnowledgeEmbeddingFactory(CRMFactory):
     article_id = None
     model = "next-model"
     dimensions = 2
-    content_hash = LazyAttribute(lambda made: _hash(f"{made.article.title}\n{made.article.content}"))
+    content_hash = LazyAttribute(lambda row: _hash(f"{row.article.title}\n{row.article.content}"))
     embedding = LazyFunction(lambda: _point(0.5, 0.5))
 
 
-class MessageEmbeddingFactory(CRMFactory):
+class MessageEmbeddingFactory(CRMFactory[models.MessageEmbedding]):
     """An embedding of ``message`` as it is; ``embedding=None`` is one of a blank text."""
 
     class Meta:
@@ -43,11 +44,11 @@ class MessageEmbeddingFactory(CRMFactory):
     message_id = None
     model = "present-model"
     dimensions = 2
-    content_hash = LazyAttribute(lambda made: _hash(made.message.content[:8000]))
+    content_hash = LazyAttribute(lambda row: _hash(row.message.content[:8000]))
     embedding = LazyFunction(lambda: _point(0.5, 0.5))
 
 
-class TicketEmbeddingFactory(CRMFactory):
+class TicketEmbeddingFactory(CRMFactory[models.TicketEmbedding]):
     """An embedding of ``ticket`` as it is, without messages."""
 
     class Meta:
@@ -59,12 +60,12 @@ class TicketEmbeddingFactory(CRMFactory):
     ticket_id = None
     model = "present-model"
     dimensions = 2
-    content_hash = LazyAttribute(lambda made: _hash(made.ticket.subject))
+    content_hash = LazyAttribute(lambda row: _hash(row.ticket.subject))
     messages = 0
     embedding = LazyFunction(lambda: _point(0.5, 0.5))
 
 
-class EmbeddingModelFactory(CRMFactory):
+class EmbeddingModelFactory(CRMFactory[models.EmbeddingModel]):
     """The one row of the type of object, changed to what is passed where there is one."""
 
     class Meta:
@@ -75,14 +76,14 @@ class EmbeddingModelFactory(CRMFactory):
     dimensions = 2
 
     @classmethod
-    def _create(cls, model_class: type[models.Base], *args: Any, **kwargs: Any) -> Any:
+    def _create(cls, model_class: type[DeclarativeBase], *args: Any, **kwargs: Any) -> Any:
         session = current_session()
         present = session.merge(model_class(*args, **kwargs))
         session.flush()
         return present
 
 
-class EmbeddingQueueEntryFactory(CRMFactory):
+class EmbeddingQueueEntryFactory(CRMFactory[models.EmbeddingQueueEntry]):
     """``message`` (or the object that ``object_type`` and ``object_id`` name), found without an embedding."""
 
     class Meta:

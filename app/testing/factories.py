@@ -22,16 +22,15 @@ from factory.declarations import (
     Sequence,
     Trait,
 )
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Text, bindparam, func, select
+from sqlalchemy.orm import DeclarativeBase, Session
 
 from .. import models
 from ..models import (
+    OWN_TYPE,
     Channel,
     ChannelTone,
     ConversationStatus,
-    IdentifierType,
-    IdentityEventType,
     KnowledgeCategory,
     MessageDirection,
     MessageRole,
@@ -40,13 +39,9 @@ from ..models import (
     TicketCategory,
     TicketStatus,
 )
+from ..models.ticket import ONCE
 from ._factory import CRMFactory, current_session, owner, row
 
-_TYPE_OF = {
-    Channel.EMAIL: IdentifierType.EMAIL,
-    Channel.WHATSAPP: IdentifierType.WHATSAPP,
-    Channel.WEB_FORM: IdentifierType.EMAIL,
-}
 _ANSWERS = {
     Channel.EMAIL: (500, ChannelTone.FORMAL),
     Channel.WHATSAPP: (1600, ChannelTone.CONVERSATIONAL),
@@ -62,7 +57,7 @@ _STEPS = {
 }
 
 
-class CustomerFactory(CRMFactory):
+class CustomerFactory(CRMFactory[models.Customer]):
     """Traits ``with_email`` and ``with_whatsapp``: an identifier that the channel has proved."""
 
     class Meta:
@@ -92,7 +87,7 @@ class CustomerFactory(CRMFactory):
     name = "Ada Example"
 
 
-class CustomerIdentifierFactory(CRMFactory):
+class CustomerIdentifierFactory(CRMFactory[models.CustomerIdentifier]):
     """A claim; ``verified=True`` makes it a proof. ``channel`` decides on its type."""
 
     class Meta:
@@ -101,13 +96,13 @@ class CustomerIdentifierFactory(CRMFactory):
     customer_id = None
     customer = owner("customer_id", models.Customer, CustomerFactory)
     channel = Channel.EMAIL
-    identifier_type = LazyAttribute(lambda made: _TYPE_OF[Channel(made.channel)])
+    identifier_type = LazyAttribute(lambda row: OWN_TYPE[Channel(row.channel)])
     identifier_value = LazyAttributeSequence(
-        lambda made, n: f"other{n}@example.com" if made.identifier_type == "email" else f"+49152{n:08}"
+        lambda row, n: f"other{n}@example.com" if row.identifier_type == "email" else f"+49152{n:08}"
     )
 
 
-class ConversationFactory(CRMFactory):
+class ConversationFactory(CRMFactory[models.Conversation]):
     """Traits: ``with_messages`` (a question and its answer), ``closed``."""
 
     class Meta:
@@ -131,7 +126,7 @@ class ConversationFactory(CRMFactory):
     channel = Channel.EMAIL
 
 
-class MessageFactory(CRMFactory):
+class MessageFactory(CRMFactory[models.Message]):
     """A customer's message; trait ``outbound``: the agent's answer."""
 
     class Meta:
@@ -168,7 +163,7 @@ class MessageFactory(CRMFactory):
         return super()._adjust_kwargs(**kwargs | {"customer_id": customer_id})
 
 
-class ConversationRouteFactory(CRMFactory):
+class ConversationRouteFactory(CRMFactory[models.ConversationRoute]):
     class Meta:
         model = models.ConversationRoute
 
@@ -176,22 +171,20 @@ class ConversationRouteFactory(CRMFactory):
     conversation = owner("conversation_id", models.Conversation, ConversationFactory)
     channel = SelfAttribute("conversation.channel")
     account = "support@techcorp.example"
-    identifier_type = LazyAttribute(lambda made: _TYPE_OF[Channel(made.channel)])
+    identifier_type = LazyAttribute(lambda row: OWN_TYPE[Channel(row.channel)])
     identifier_value = LazyAttributeSequence(
-        lambda made, n: f"writer{n}@example.com" if made.identifier_type == "email" else f"+49157{n:08}"
+        lambda row, n: f"writer{n}@example.com" if row.identifier_type == "email" else f"+49157{n:08}"
     )
     address = LazyAttribute(
-        lambda made: (
-            f"whatsapp:{made.identifier_value}" if made.channel == "whatsapp" else made.identifier_value
-        )
+        lambda row: f"whatsapp:{row.identifier_value}" if row.channel == "whatsapp" else row.identifier_value
     )
 
 
-class InboundReceiptFactory(CRMFactory):
-    """The receipt of ``message``, which is a new one unless it is passed."""
+class ProviderMessageFactory(CRMFactory[models.ProviderMessage]):
+    """The provider's id of ``message``, which is a new one unless it is passed."""
 
     class Meta:
-        model = models.InboundReceipt
+        model = models.ProviderMessage
 
     class Params:
         message = owner("message_id", models.Message, MessageFactory)
@@ -199,10 +192,50 @@ class InboundReceiptFactory(CRMFactory):
     message_id = None
     channel = SelfAttribute("message.channel")
     account = "support@techcorp.example"
-    provider_message_id = Sequence(lambda n: f"<{n}@mail.example.com>")
+    provider_message_id = Sequence(lambda n: f"{n}@mail.example.com")
 
 
-class TicketFactory(CRMFactory):
+class OutboxEntryFactory(CRMFactory[models.OutboxEntry]):
+    """``message``, which is to be sent."""
+
+    class Meta:
+        model = models.OutboxEntry
+
+    class Params:
+        message = owner("message_id", models.Message, MessageFactory, outbound=True)
+
+    message_id = None
+    conversation_id = SelfAttribute("message.conversation_id")
+
+
+class EarlyDeliveryReportFactory(CRMFactory[models.EarlyDeliveryReport]):
+    class Meta:
+        model = models.EarlyDeliveryReport
+
+    channel = Channel.WHATSAPP
+    account = "+14155238886"
+    provider_message_id = Sequence(lambda n: f"SM{n}")
+    status = models.DeliveryStatus.DELIVERED
+
+
+class ToolCallFactory(CRMFactory[models.ToolCall]):
+    """A call that an agent made."""
+
+    class Meta:
+        model = models.ToolCall
+
+    class Params:
+        conversation = owner("conversation_id", models.Conversation, ConversationFactory)
+
+    conversation_id = None
+    idempotency_key = Sequence(lambda n: f"call_{n}")
+    tool = "add_note"
+    arguments_hash = bytes(32)
+    actor = "ai:agent"
+    result = LazyFunction(dict)
+
+
+class TicketFactory(CRMFactory[models.Ticket]):
     """A ticket that went to ``status`` by legal steps, each recorded as done by ``actor``.
 
     Traits: ``resolved``, ``escalated`` and ``closed`` add what agents note on the way.
@@ -227,12 +260,12 @@ class TicketFactory(CRMFactory):
     actor = "ai:support-agent"
 
     @classmethod
-    def _build(cls, model_class: type[models.Base], *args: Any, **kwargs: Any) -> Any:
+    def _build(cls, model_class: type[DeclarativeBase], *args: Any, **kwargs: Any) -> Any:
         del kwargs["actor"]
         return super()._build(model_class, *args, **kwargs)
 
     @classmethod
-    def _create(cls, model_class: type[models.Base], *args: Any, **kwargs: Any) -> Any:
+    def _create(cls, model_class: type[DeclarativeBase], *args: Any, **kwargs: Any) -> Any:
         session, actor, status = current_session(), kwargs.pop("actor"), TicketStatus(kwargs.pop("status"))
         _act_as(session, actor)
         ticket = super()._create(model_class, *args, **kwargs)
@@ -245,7 +278,7 @@ class TicketFactory(CRMFactory):
         return ticket
 
 
-class TicketLinkFactory(CRMFactory):
+class TicketLinkFactory(CRMFactory[models.TicketLink]):
     """``ticket``, opened as the follow-up of ``follows_ticket``, which was closed."""
 
     class Meta:
@@ -265,7 +298,7 @@ class TicketLinkFactory(CRMFactory):
     created_by = "human:7"
 
 
-class KnowledgeBaseEntryFactory(CRMFactory):
+class KnowledgeBaseEntryFactory(CRMFactory[models.KnowledgeBaseEntry]):
     class Meta:
         model = models.KnowledgeBaseEntry
 
@@ -274,18 +307,18 @@ class KnowledgeBaseEntryFactory(CRMFactory):
     category = KnowledgeCategory.ACCOUNT
 
 
-class ChannelConfigFactory(CRMFactory):
+class ChannelConfigFactory(CRMFactory[models.ChannelConfig]):
     """The channel's one row, changed to what is passed: migrations seed all three."""
 
     class Meta:
         model = models.ChannelConfig
 
     channel = Channel.EMAIL
-    max_response_length = LazyAttribute(lambda made: _ANSWERS[Channel(made.channel)][0])
-    tone = LazyAttribute(lambda made: _ANSWERS[Channel(made.channel)][1])
+    max_response_length = LazyAttribute(lambda row: _ANSWERS[Channel(row.channel)][0])
+    tone = LazyAttribute(lambda row: _ANSWERS[Channel(row.channel)][1])
 
     @classmethod
-    def _create(cls, model_class: type[models.Base], *args: Any, **kwargs: Any) -> Any:
+    def _create(cls, model_class: type[DeclarativeBase], *args: Any, **kwargs: Any) -> Any:
         session = current_session()
         config = session.scalar(
             select(models.ChannelConfig).where(models.ChannelConfig.channel == kwargs["channel"])
@@ -298,7 +331,7 @@ class ChannelConfigFactory(CRMFactory):
         return config
 
 
-class AgentMetricFactory(CRMFactory):
+class AgentMetricFactory(CRMFactory[models.AgentMetric]):
     class Meta:
         model = models.AgentMetric
 
@@ -307,63 +340,9 @@ class AgentMetricFactory(CRMFactory):
     value = 1200.0
 
 
-class IdentityEventFactory(CRMFactory):
-    class Meta:
-        model = models.IdentityEvent
-
-    class Params:
-        customer = owner("customer_id", models.Customer, CustomerFactory)
-
-    customer_id = None
-    event = IdentityEventType.CREATED
-    actor = "ai:support-agent"
-
-
-class CustomerMergeFactory(CRMFactory):
-    """The record alone, of an absorbed customer who had nothing to move; ``merging.merge`` does the work."""
-
-    class Meta:
-        model = models.CustomerMerge
-
-    class Params:
-        survivor = owner("survivor_id", models.Customer, CustomerFactory)
-
-    survivor_id = None
-    absorbed_id = LazyFunction(models.uuid7)
-    actor = "human:7"
-    reason = "the same person"
-    absorbed = LazyAttributeSequence(
-        lambda made, n: {"id": str(made.absorbed_id), "email": f"absorbed{n}@example.com"}
-    )
-
-
-class CustomerMergeMoveFactory(CRMFactory):
-    class Meta:
-        model = models.CustomerMergeMove
-
-    class Params:
-        merge = owner("merge_id", models.CustomerMerge, CustomerMergeFactory)
-
-    merge_id = None
-    table_name = "messages"
-    row_id = LazyFunction(models.uuid7)
-
-
-class CustomerRedirectFactory(CRMFactory):
-    """The redirect that ``merge`` left."""
-
-    class Meta:
-        model = models.CustomerRedirect
-
-    class Params:
-        merge = owner("merge_id", models.CustomerMerge, CustomerMergeFactory)
-
-    merge_id = None
-    absorbed_id = SelfAttribute("merge.absorbed_id")
-    customer_id = SelfAttribute("merge.survivor_id")
-
-
 def _act_as(session: Session, actor: str) -> None:
     """Name the actor of the next change of a ticket, and of that one only."""
-    settings = {"crm.actor": actor, "crm.once": "on"}
-    session.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
+    session.execute(_ACT_AS, {"actor": actor})
+
+
+_ACT_AS = select(func.set_config(f"{ONCE}actor", bindparam("actor", type_=Text()), True))

@@ -1,8 +1,8 @@
 """Fixtures for pytest, on a real PostgreSQL.
 
-pytest finds them wherever this package is installed; in a checkout that is not, one line in the top
-``conftest.py`` is enough: ``pytest_plugins = ["app.testing.plugin"]``. Nothing starts before a test asks for
-one of the fixtures, and what they need is imported then.
+pytest finds them wherever this package is installed. In a checkout that is not, one line in the top
+``conftest.py`` is enough: ``pytest_plugins = ["crm_digital_fte.testing.plugin"]``. Nothing starts before a
+test asks for one of the fixtures, and what they need is imported then.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import os
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
-
-from ..errors import CRMError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -23,6 +22,24 @@ if TYPE_CHECKING:
 
     from .postgres import Databases
     from .recorder import QueryRecorder
+
+
+_NAMES = ("crm_digital_fte.testing.plugin", "app.testing.plugin")
+
+
+def pytest_plugin_registered(plugin: object, plugin_name: str, manager: pytest.PytestPluginManager) -> None:
+    """Whoever asks for this plugin by its other name has it already."""
+    this = sys.modules[__name__]
+    if plugin is this:
+        # It was named with -p: the installation's entry point comes later.
+        if plugin_name != _NAMES[0]:
+            manager.set_blocked(_NAMES[0])
+        return
+    requested = getattr(plugin, "pytest_plugins", ())
+    for name in [requested] if isinstance(requested, str) else requested:
+        # A project's own package ``app`` may have a plugin of the same name.
+        if name in _NAMES and manager.get_plugin(name) is None and import_module(name) is this:
+            manager.set_blocked(name)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,6 +76,8 @@ def pytest_runtest_makereport(
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
+    from ..errors import CRMError  # noqa: PLC0415
+
     try:
         yield
     except CRMError as error:

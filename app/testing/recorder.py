@@ -1,4 +1,4 @@
-"""Count the statements that a piece of code sends, so that a test can say how many it may take."""
+"""Count the statements that a piece of code sends and compiles, so that a test can say how many it may."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine.interfaces import CacheStats
 from sqlalchemy.orm import Session
 
 if TYPE_CHECKING:
@@ -21,12 +22,18 @@ class QueryRecorder:
 
     Each flight counts once: an ``executemany`` is one statement. Values are not kept.
     ``assert queries.count == 2, queries`` lists the statements where it fails.
+
+    ``compiled`` are those whose SQL was compiled for this execution: the first of their kind, and each one
+    that SQLAlchemy cannot cache. ``constructs`` are the objects that were executed, in order: a statement
+    that is built once, and not for each call, is the same object each time.
     """
 
     def __init__(self, target: Engine | Connection | Session | AsyncEngine) -> None:
         bind = target.get_bind() if isinstance(target, Session) else target
         self._target: Any = getattr(bind, "sync_engine", bind)
         self.statements: list[str] = []
+        self.compiled: list[str] = []
+        self.constructs: list[object] = []
 
     @property
     def count(self) -> int:
@@ -34,7 +41,8 @@ class QueryRecorder:
 
     def reset(self) -> None:
         """Forget what was recorded so far."""
-        self.statements.clear()
+        for record in (self.statements, self.compiled, self.constructs):
+            record.clear()
 
     def __enter__(self) -> Self:
         event.listen(self._target, "before_cursor_execute", self._record)
@@ -50,6 +58,12 @@ class QueryRecorder:
         lines = (f"{number:>3}. {' '.join(text.split())}" for number, text in enumerate(self.statements, 1))
         return "\n".join([f"{self.count} statements", *lines])
 
-    def _record(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if not _TRANSACTION_CONTROL.match(statement):
-            self.statements.append(statement)
+    def _record(
+        self, _connection: object, _cursor: object, statement: str, _values: object, context: Any, _many: bool
+    ) -> None:
+        if _TRANSACTION_CONTROL.match(statement):
+            return
+        self.statements.append(statement)
+        self.constructs.append(statement if context.compiled is None else context.invoked_statement)
+        if context.compiled is not None and context.cache_hit is not CacheStats.CACHE_HIT:
+            self.compiled.append(statement)

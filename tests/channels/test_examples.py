@@ -105,11 +105,11 @@ def test_replies_belong_to_the_thread_of_the_first_mail(inbox):
         assert {inbox[reply][0].thread_id for reply in replies} == {root.provider_message_id}
 
 
-def test_machines_are_marked(inbox):
+def test_machines_and_reactions_are_marked(inbox):
     machines = [stem for stem, parsed in inbox.items() for message in parsed if message.auto_reply]
     (noreply,) = inbox["20-noreply-email"]
 
-    assert machines == ["16-eva-out-of-office", "20-noreply-email"]
+    assert machines == ["16-eva-out-of-office", "20-noreply-email", "28-camila-reaction"]
     assert is_blocked("email", noreply.sender[0].value)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.channels import parse_file
-from app.errors import InvalidPayload
+from app.errors import InvalidPayload, OwnMessage
 from app.models import Channel
 
 MAIL = b"Authentication-Results: mx; dkim=pass header.d=example.com\nFrom: a@example.com\nTo: b@mx.io\n\nHi"
@@ -53,6 +53,20 @@ def test_a_mail_is_verified_by_the_server_that_is_named(tmp_path):
 
     assert parse_file(file, authserv_id="mx")[0].sender[0].verified
     assert not parse_file(file)[0].sender[0].verified
+
+
+def test_what_is_known_of_our_mail_is_passed_on(tmp_path):
+    form = b"From: forms@shop.example\nReply-To: eva@z.example\nTo: b@mx.io\n\nHi"
+    results = (
+        b"Authentication-Results: dkim=pass header.d=example.com\nFrom: a@example.com\nTo: b@mx.io\n\nHi"
+    )
+    (mailer,) = parse_file(written(tmp_path, "a.eml", form), form_mailers=["forms@shop.example"])
+    (proven,) = parse_file(written(tmp_path, "b.eml", results), unnamed_results=True)
+
+    assert mailer.sender[0].value == "eva@z.example"
+    assert proven.sender[0].verified
+    with pytest.raises(OwnMessage):
+        parse_file(written(tmp_path, "c.eml", MAIL), own_accounts=["a@example.com"])
 
 
 def test_a_web_form_may_name_itself(tmp_path):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import pytest
 from sqlalchemy import Engine, make_url
@@ -47,9 +47,10 @@ def environment() -> dict[str, str]:
 def process(environment: dict[str, str]) -> Callable[..., Ran]:
     """Run ``python -m app`` with these arguments and variables."""
 
-    def run(*arguments: str, **variables: str) -> Ran:
+    def run(*arguments: str, stdin: IO[str] | None = None, **variables: str) -> Ran:
         done = subprocess.run(
             [sys.executable, "-m", "app", *arguments],
+            stdin=stdin,
             env=environment | variables,
             capture_output=True,
             encoding="utf-8",

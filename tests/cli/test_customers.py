@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 
 from app.models import Channel, Customer, CustomerIdentifier, CustomerMerge
 from app.schemas import Identifier
-from app.services import backfill, duplicates, identity, merging
+from app.services import duplicates, identity, merging
+from app.services.identity import backfill
 from app.testing import ConversationFactory, CustomerFactory, CustomerIdentifierFactory, bound_to
 
 Run = Callable[..., Any]
@@ -114,6 +115,46 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(customers, pair, crm_clone
     ):
         assert shown in ran.out
     assert everything(crm_clone) == before
+
+
+def run_sql(engine: Engine, *statements: str) -> None:
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement.replace("%", "%%"))
+
+
+def test_rows_of_other_applications_are_shown_and_move(customers, pair, crm_clone):
+    run_sql(
+        crm_clone,
+        "CREATE SCHEMA billing",
+        "CREATE TABLE billing.order_lines (n serial PRIMARY KEY, "
+        "buyer uuid REFERENCES customers ON DELETE CASCADE)",
+        f"INSERT INTO billing.order_lines (buyer) SELECT '{pair[1]}' FROM generate_series(1, 3)",
+    )
+    assert "billing.order_lines 3" in customers("merge", *map(str, pair), "--dry-run").out
+    ran = customers("merge", *map(str, pair), *WHY, "--yes")
+    (merge_id,) = re.findall(r"crm customers unmerge (\S+) --reason", ran.out)
+    undone = customers("unmerge", merge_id, "--reason", "two voices", "--yes")
+    assert re.search(r"went back .*billing\.order_lines\s+3", undone.out, re.DOTALL)
+
+
+def test_rows_that_cannot_move_are_shown_and_nobody_is_asked(customers, pair, crm_clone, monkeypatch):
+    table = "\x1b[31m [bold]100%: rows"
+    run_sql(
+        crm_clone,
+        f'CREATE TABLE "{table}" (buyer uuid REFERENCES customers)',
+        f"INSERT INTO \"{table}\" VALUES ('{pair[1]}')",
+    )
+    before = everything(crm_clone)
+    planned = customers("merge", *map(str, pair), "--dry-run")
+    assert planned.code == 0
+    assert "cannot move" in planned.out
+    answer(monkeypatch, "y\n")
+    ran = customers("merge", *map(str, pair), *WHY)
+    assert (ran.code, everything(crm_clone)) == (1, before)
+    assert "Make " not in ran.out
+    assert '[bold]100%: rows": it has no primary key); nothing was done' in ran.problem
+    assert "\x1b" not in planned.out + ran.out + ran.err
 
 
 @pytest.mark.parametrize("said", ["n\n", "\n", ""])
@@ -238,8 +279,10 @@ def test_events_tell_who_decided_what_and_why(customers, stored):
     assert "only the latest 1 of 3 events" in customers("events", str(ana_id), "--limit", "1").out
 
 
-def test_a_customer_without_events(customers, pair):
-    assert customers("events", "ana@example.com").out.endswith("no events\n")
+def test_a_customer_without_events(customers, stored):
+    CustomerFactory(email="eva@example.com")
+    stored.commit()
+    assert customers("events", "eva@example.com").out.endswith("no events\n")
 
 
 def test_normalize_shows_first_and_then_rewrites(customers, stored, crm_clone, monkeypatch):
@@ -299,7 +342,7 @@ def test_peoples_text_is_shown_as_it_is_and_cannot_steer_the_terminal(customers,
 
 def test_without_rapidfuzz_one_line_says_what_to_install(customers, pair, monkeypatch):
     monkeypatch.setitem(sys.modules, "rapidfuzz", None)
-    monkeypatch.delitem(sys.modules, "app.services._comparing", raising=False)
+    monkeypatch.delitem(sys.modules, "app.services.duplicates.comparing", raising=False)
     ran = customers("duplicates")
     assert ran.code == 1
     assert ran.problem == (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +17,8 @@ from app.database import make_engine
 from app.models import (
     Base,
     Channel,
-    Customer,
+    CustomerIdentifier,
+    DeliveryStatus,
     Message,
     MessageDirection,
     Ticket,
@@ -25,6 +28,7 @@ from app.models import (
 from app.testing import Databases
 
 Run = Callable[..., Any]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def row_counts(session: Session) -> dict[str, int]:
@@ -70,7 +74,11 @@ def test_a_second_run_says_what_was_there_and_shows_the_same(runs: TwoRuns) -> N
     )
 
     assert shown_first == shown_second
-    stored = runs.counts[0]["inbound_receipts"]
+    inbound = select(func.count()).where(
+        Message.direction == MessageDirection.INBOUND,
+        Message.extra["event"].astext.is_distinct_from("delivery"),
+    )
+    stored = runs.session.scalar(inbound)
     assert f"{stored} new, 1 already there" in first
     assert f"0 new, {stored + 1} already there" in second
     assert "none opened" in second
@@ -84,6 +92,9 @@ def test_every_part_is_shown_in_80_columns(runs: TwoRuns) -> None:
         "Tickets",
         "A ticket's record",
         "The best articles for a question",
+        "The outbox",
+        "A bounce",
+        "What an agent sees",
         "The channels",
         "Try next",
     ):
@@ -106,7 +117,7 @@ def test_each_ticket_went_through_a_legal_and_signed_life(runs: TwoRuns) -> None
     assert len({ticket.conversation_id for ticket in opened}) == len(opened)
     assert all(ticket.resolution_notes for ticket in opened if ticket.status is TicketStatus.RESOLVED)
     assert all(ticket.escalation_reason for ticket in opened if ticket.status is TicketStatus.ESCALATED)
-    assert {entry.changed_by.split(":")[0] for entry in record} == {"ai", "human", "customer", "system"}
+    assert {entry.changed_by.split(":")[0] for entry in record} == {"ai", "human", "customer"}
     assert not any(entry.forced for entry in record)
     assert any(
         (entry.old_status, entry.new_status) == (TicketStatus.RESOLVED, TicketStatus.OPEN) for entry in record
@@ -117,7 +128,7 @@ def test_nobody_answers_a_machine(runs: TwoRuns) -> None:
     by_machines = runs.session.scalars(select(Message).where(Message.extra["auto_reply"].as_boolean())).all()
     inbound = [message for message in by_machines if message.direction is MessageDirection.INBOUND]
 
-    assert len(inbound) == 2
+    assert len(inbound) == 4
     for message in inbound:
         later = select(Message).where(
             Message.conversation_id == message.conversation_id, Message.created_at > message.created_at
@@ -127,14 +138,32 @@ def test_nobody_answers_a_machine(runs: TwoRuns) -> None:
 
 def test_whoever_claims_to_be_bruno_does_not_become_bruno(runs: TwoRuns) -> None:
     mallory, bruno = (
-        runs.session.scalars(select(Customer.id).where(Customer.name == name)).one()
-        for name in ("M. Quinn", "Bruno Keller")
+        runs.session.scalars(
+            select(CustomerIdentifier.customer_id).where(CustomerIdentifier.identifier_value == number)
+        ).one()
+        for number in ("+12025550199", "+447700900123")
     )
-    asked = runs.session.scalars(select(Message.content).where(Message.customer_id == mallory)).all()
+    asked, answered = (
+        runs.session.scalars(select(Message.content).where(Message.customer_id == customer_id)).all()
+        for customer_id in (mallory, bruno)
+    )
 
     assert mallory != bruno
     assert any("What was my last invoice" in content for content in asked)
+    assert any("INV-2031" in content for content in answered)
     assert not any("INV-2031" in content for content in asked)
+
+
+def test_every_answer_is_sent_and_the_one_that_came_back_is_known(runs: TwoRuns) -> None:
+    answers = runs.session.scalars(
+        select(Message).where(Message.direction == MessageDirection.OUTBOUND)
+    ).all()
+    failed = [answer for answer in answers if answer.delivery_status is DeliveryStatus.FAILED]
+
+    assert runs.counts[0]["outbox"] == 0
+    assert all("sent_at" in answer.extra["delivery"] for answer in answers)
+    assert [answer.extra["delivery"]["code"] for answer in failed] == ["5.2.2"]
+    assert "5.2.2 552 mailbox full" in runs.first
 
 
 def test_answers_keep_to_their_channel(runs: TwoRuns) -> None:
@@ -164,3 +193,19 @@ def test_a_broken_file_is_reported_and_the_others_go_on(
     assert ran.code == 1
     assert ran.err.splitlines()[1:] == [f"crm: {tmp_path}/1.json: payload: is not JSON"]
     assert "1 new, 0 already there" in ran.out
+
+
+def test_the_picture_in_the_readme_is_what_the_demo_shows(runs: TwoRuns) -> None:
+    spec = importlib.util.spec_from_file_location("picture_demo", ROOT / "scripts" / "picture_demo.py")
+    assert spec is not None
+    assert spec.loader is not None
+    picture_demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(picture_demo)
+    drawn = picture_demo.PICTURE.read_text(encoding="utf-8")
+
+    lines = map(picture_demo.plain_line, picture_demo.first_sections(runs.first).splitlines())
+    assert [*filter(None, picture_demo.words_of(drawn))] == [*filter(None, lines)], (
+        "run scripts/picture_demo.py"
+    )
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", drawn)
+    assert "docs/demo.svg" in (ROOT / "README.md").read_text(encoding="utf-8")

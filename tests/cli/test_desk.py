@@ -143,10 +143,12 @@ def test_every_message_is_measured(desk: Session) -> None:
     ).all()
     totals = {metric: (total, number) for metric, total, number in measured}
 
-    assert totals[MetricType.MESSAGE_VOLUME] == (3, 3)
+    # Three of hers, and an answer to each of the two that want one.
+    assert totals[MetricType.MESSAGE_VOLUME] == (5, 5)
     assert totals[MetricType.CONVERSATION_COUNT] == (1, 1)
     assert totals[MetricType.ESCALATION] == (1, 1)
-    assert totals[MetricType.RESPONSE_LATENCY][1] == 2
+    # That a person will look at it is said by a machine, and is no answer.
+    assert totals[MetricType.RESPONSE_LATENCY][1] == 1
     assert totals[MetricType.SENTIMENT][1] == 2
 
 
@@ -196,19 +198,6 @@ def test_the_team_lead_resolves_what_was_taken_over_once(desk: Session) -> None:
     ).all()
 
     assert record == [TicketStatus.PROCESSING, TicketStatus.RESOLVED]
-
-
-@pytest.mark.parametrize(
-    ("text", "length", "expected"),
-    [
-        ("Short.", 10, "Short."),
-        ("One. Two. Three.", 12, "One. Two."),
-        ("One. Two. Three.", 9, "One."),
-        ("No end of a sentence here", 15, "No end of a …"),
-    ],
-)
-def test_an_answer_is_cut_at_a_sentence(text: str, length: int, expected: str) -> None:
-    assert demo.cut(text, length) == expected
 
 
 @pytest.mark.parametrize(

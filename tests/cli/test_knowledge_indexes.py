@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from app import _knowledge_indexes
+from app.cli import indexes as _knowledge_indexes
 from app.embeddings import LexicalEmbedder
 from app.services import knowledge as service
 from app.services import search
@@ -144,3 +145,14 @@ def test_the_language_of_words_is_shown_and_changed(knowledge, desk):
     with Session(desk) as session, bound_to(session):
         MessageFactory(content="Perdi as configurações")
         assert search.search_messages(session, "configuração", mode="text")
+
+
+def test_a_dry_run_says_what_it_would_cost_and_does_nothing(knowledge, desk):
+    before = knowledge("status").out
+
+    ran = knowledge("embed", "--dry-run", "--only", "message")
+    estimates = json.loads(knowledge("embed", "--dry-run", "--json").out)["items"]
+
+    assert re.search(r"messages +3 +3 +11", ran.out), ran.out
+    assert {one["object_type"]: one["texts"] for one in estimates}["message"] == 3
+    assert knowledge("status").out == before

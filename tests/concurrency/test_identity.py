@@ -61,12 +61,6 @@ def test_sixteen_callers_on_forty_new_people_make_one_customer_each(sessions, at
     meet(sessions, at_once, callers=16, people=40, sets=list(SETS))
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("sets", SETS)
-def test_thirty_two_callers_on_two_hundred_people_make_one_customer_each(sessions, at_once, sets):
-    meet(sessions, at_once, callers=32, people=200, sets=[sets])
-
-
 def test_transactions_that_meet_several_people_in_any_order_all_succeed(sessions, at_once):
     def work(session: Session, people: list[int]) -> list[UUID]:
         return [resolve(session, keys(person)[:2]).customer_id for person in people]
@@ -159,6 +153,36 @@ def test_a_proof_that_waits_for_a_detaching_makes_a_customer_with_the_address(se
         of_number = held.where(CustomerIdentifier.identifier_value == NUMBER.value)
         assert owner != ana
         assert backend.execute(of_number).one() == (owner, True)
+
+
+def test_of_two_claims_that_are_proven_at_once_one_makes_a_customer_of_its_own(sessions, until_it_waits):
+    address = Identifier(type="email", value="eve@example.com")
+    with sessions.begin() as session:
+        typed = [Identifier(type="whatsapp", value=NUMBER.value), address]
+        planted = identity.resolve(session, typed, channel=Channel.WEB_FORM).customer_id
+    with sessions() as first:
+        proof = address.model_copy(update={"verified": True})
+        assert identity.resolve(first, [proof], channel=Channel.EMAIL).customer_id == planted
+        second = until_it_waits(lambda: proves_it(sessions))
+        first.commit()
+        assert second.result(30).customer_id != planted
+        assert second.result(30).candidates == (planted,)
+
+
+def test_a_claim_that_is_proven_while_the_proof_is_detached_makes_a_customer_of_its_own(sessions):
+    address = Identifier(type="email", value="eve@example.com")
+    with sessions.begin() as session:
+        victim = identity.resolve(session, [NUMBER], channel=Channel.WHATSAPP).customer_id
+        typed = [Identifier(type="whatsapp", value=NUMBER.value), address]
+        identity.resolve(session, typed, channel=Channel.WEB_FORM)
+        proof = session.scalars(select(CustomerIdentifier.id).where(CustomerIdentifier.verified)).one()
+    with sessions() as backend:
+        identity.detach_identifier(backend, proof, actor="human:7")
+        claim = [address.model_copy(update={"verified": True})]
+        early = transaction(sessions, identity.resolve, claim, channel=Channel.EMAIL, retries=0)
+        backend.commit()
+        late = transaction(sessions, identity.resolve, claim, channel=Channel.EMAIL, retries=0)
+        assert early.customer_id == late.customer_id != victim
 
 
 def test_an_identifier_that_is_attached_again_is_told_as_it_is_now(sessions):

@@ -47,6 +47,8 @@ class Row:
     key: str
     holder: UUID
     verified: bool
+    heirs: list[tuple[int, UUID]] = field(default_factory=list)
+    """To whom messages went that matched only this claim of a customer with proofs, in this order."""
 
 
 @dataclass(eq=False)
@@ -64,6 +66,21 @@ class Done:
 
 
 @dataclass
+class Held:
+    """Who holds an identifier of a call, or is the heir of such a claim, as the model knows it."""
+
+    identifier: Identifier
+    holder: UUID
+    row: Row | None
+    order: int = 0
+    heir: UUID | None = None
+
+    @property
+    def verified(self) -> bool:
+        return self.row is not None and self.row.verified
+
+
+@dataclass
 class Model:
     """Customers, identifiers by address, messages, merges. What profiles say is read from the database."""
 
@@ -73,6 +90,9 @@ class Model:
     rows: dict[str, Row] = field(default_factory=dict)
     messages: dict[UUID, UUID] = field(default_factory=dict)
     merges: list[Done] = field(default_factory=list)
+    lost: set[UUID] = field(default_factory=set)
+    """Customers who held a proof that is gone."""
+    diverted: int = 0
 
     def current(self, id_: UUID) -> UUID:
         return self.redirects.get(id_, id_)
@@ -85,6 +105,19 @@ class Model:
 
     def proofs(self, id_: UUID) -> set[Row]:
         return {row for row in self.rows.values() if row.holder == id_ and row.verified}
+
+    def has_proofs(self, id_: UUID, beside: Row | None) -> bool:
+        """Now or ever, also as somebody who was absorbed since."""
+        absorbed = {one for one, target in self.redirects.items() if target == id_}
+        return bool(self.proofs(id_) - {beside} or self.lost & {id_, *absorbed})
+
+    def heirs(self, key: str) -> list[tuple[int, UUID]]:
+        row = self.rows.get(key)
+        return [] if row is None or row.verified else row.heirs
+
+    def is_merged(self, row: Row) -> bool:
+        """Whether a person merged the customer who claimed it, who had proven nothing."""
+        return any(m.open and row in m.rows and m.absorbed not in self.lost for m in self.merges)
 
     def join(self, id_: UUID) -> None:
         self.ever.append(id_)
@@ -134,54 +167,73 @@ class Identities(RuleBasedStateMachine):
                 known[identifier.value] = identifier
         told = profiles(self.session)
         held = [
-            (identifier, holder, row)
+            Held(identifier, holder, row)
             for key, identifier in known.items()
             for holder, row in self.model.holders(key, told)
+        ]
+        held += [
+            Held(identifier, self.model.current(heir), None, order, heir)
+            for key, identifier in known.items()
+            for order, heir in self.model.heirs(key)
         ]
         resolution = identity.resolve(self.session, asked, channel=channel)
         self.check_resolution(resolution, known, held, OWN[channel])
 
-    def check_resolution(
-        self,
-        resolution: Resolution,
-        known: dict[str, Identifier],
-        held: list[tuple[Identifier, UUID, Row | None]],
-        own_type: str,
-    ) -> None:
-        def strength(entry: tuple[Identifier, UUID, Row | None]) -> tuple[bool, bool, UUID]:
-            identifier, holder, row = entry
-            return (not (row and row.verified), identifier.type != own_type, holder)
+    def can_be_claimed(self, entry: Held) -> bool:
+        if entry.heir is not None:
+            merged = entry.holder != entry.heir and entry.heir not in self.model.lost
+        else:
+            merged = entry.row is not None and self.model.is_merged(entry.row)
+        return entry.verified or merged or not self.model.has_proofs(entry.holder, entry.row)
 
-        proven = [entry for entry in held if entry[0].verified]
-        strong = [entry for entry in proven if entry[2] and entry[2].verified]
-        free_to_prove = [
-            e for e in proven if not (e[2] and e[2].verified) and not self.model.proofs(e[1]) - {e[2]}
-        ]
-        others = {holder for _, holder, _ in held}
-        taken = {identifier.value for identifier, _, _ in held}
-        free = set(known) - taken
-        if strong or free_to_prove or (held and not any(i.verified for i in known.values())):
-            entry = min(strong or free_to_prove or held, key=strength)
-            chosen = entry[1]
-            verified = bool(strong or free_to_prove)
+    def check_resolution(
+        self, resolution: Resolution, known: dict[str, Identifier], held: list[Held], own_type: str
+    ) -> None:
+        def strength(entry: Held) -> tuple[bool, bool, int, UUID]:
+            return (not entry.verified, entry.identifier.type != own_type, entry.order, entry.holder)
+
+        taken = {entry.identifier.value for entry in held}
+        attached = set(known) - taken
+        with_proof = any(identifier.verified for identifier in known.values())
+        if with_proof:
+            proven = [entry for entry in held if entry.identifier.verified]
+            eligible = [entry for entry in proven if entry.verified] or [
+                entry for entry in proven if not self.model.has_proofs(entry.holder, entry.row)
+            ]
+        else:
+            eligible = [entry for entry in held if self.can_be_claimed(entry)]
+            led_on = {entry.identifier.value for entry in eligible if entry.heir}
+            held = [e for e in held if e.identifier.value not in led_on or self.can_be_claimed(e)]
+        others = {entry.holder for entry in held}
+        if eligible:
+            entry = min(eligible, key=strength)
+            chosen = entry.holder
             assert resolution.customer_id == chosen
-            assert resolution.matched_by == entry[0]
+            assert resolution.matched_by == entry.identifier
             others -= {chosen}
             assert resolution.outcome is (Outcome.CONFLICT if others else Outcome.MATCHED)
-            for identifier, holder, row in held:
-                if holder == chosen and row and identifier.verified:
-                    row.verified = True
-            attached = free | {i.value for i, holder, row in held if holder == chosen and not row}
+            mine = [entry for entry in held if entry.holder == chosen]
+            for entry in mine:
+                row = self.model.rows.get(entry.identifier.value)
+                if row and entry.identifier.verified and (row.holder == chosen or entry.heir):
+                    row.holder, row.verified = chosen, True
+            attached |= {e.identifier.value for e in mine if not e.row and not e.heir}
         else:
-            chosen, verified = resolution.customer_id, any(i.verified for i in known.values())
+            chosen = resolution.customer_id
             assert resolution.outcome is Outcome.CREATED
             assert chosen not in self.model.living
             self.model.join(chosen)
-            for _, _, row in proven:
-                if row:
-                    row.holder, row.verified = chosen, True
-            attached = free | {identifier.value for identifier, _, row in proven if not row}
-        assert resolution.assurance == ("verified" if verified else "claimed")
+            for entry in held:
+                if entry.heir or with_proof > entry.identifier.verified:
+                    continue
+                if not entry.row:
+                    attached.add(entry.identifier.value)
+                elif with_proof:
+                    entry.row.holder, entry.row.verified = chosen, True
+                else:
+                    self.model.diverted += 1
+                    entry.row.heirs.append((self.model.diverted, chosen))
+        assert resolution.assurance == ("verified" if with_proof else "claimed")
         assert set(resolution.candidates) == others
         assert {identifier.value for identifier in resolution.attached} == attached
         for key in attached:
@@ -217,6 +269,8 @@ class Identities(RuleBasedStateMachine):
         self.model.merges.append(Done(done.id, survivor, absorbed, rows, made, messages, redirects))
         for row in rows:
             row.holder = survivor
+            if row.verified:
+                self.model.lost.add(absorbed)
         self.model.messages |= dict.fromkeys(messages, survivor)
         self.model.redirects |= dict.fromkeys(redirects | {absorbed}, survivor)
         self.model.living.discard(absorbed)
@@ -248,6 +302,8 @@ class Identities(RuleBasedStateMachine):
             merge_.redirects -= redirects | {done.absorbed}
         for row in rows:
             row.holder = done.absorbed
+            if row.verified:
+                self.model.lost.add(living)
             if row in done.made and not row.verified:
                 del self.model.rows[row.key]
         self.model.messages |= dict.fromkeys(messages, done.absorbed)
@@ -284,6 +340,8 @@ class Identities(RuleBasedStateMachine):
             row.verified = True
         else:
             identity.detach_identifier(self.session, self.row_id(row), actor="human:7")
+            if row.verified:
+                self.model.lost.add(row.holder)
             del self.model.rows[row.key]
 
     @rule(email=st.sampled_from(EMAILS), phone=st.none() | st.sampled_from(NUMBERS))

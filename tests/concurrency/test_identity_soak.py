@@ -23,6 +23,7 @@ from app.errors import AlreadyAbsorbed, SelfMerge
 from app.models import Channel, CustomerMerge
 from app.schemas import Identifier, InboundMessage, OutboundMessage
 from app.services import conversations, identity, merging
+from app.services.merging.rows import MOVED_TABLES
 from app.testing import ConversationFactory, CustomerFactory, MessageFactory, TicketFactory, bound_to
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -90,7 +91,7 @@ with ThreadPoolExecutor(threads) as pool:
 """
 
 
-@pytest.mark.parametrize(("processes", "people"), [(2, 10), pytest.param(4, 200, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(("processes", "people"), [(2, 10), pytest.param(4, 500, marks=pytest.mark.soak)])
 def test_thirty_two_resolvers_in_several_processes_make_one_customer_each(
     crm_clone, sessions, processes, people
 ):
@@ -262,12 +263,12 @@ def violations(session: Session) -> dict[str, int]:
             WHERE move.table_name = '{table}' AND move.returned_at IS NULL AND m.undone_at IS NULL
                 AND t.customer_id IS DISTINCT FROM COALESCE(r.customer_id, m.survivor_id)
         """
-        for table, key in merging.MOVED_TABLES.items()
+        for table, key in MOVED_TABLES.items()
     }  # fmt: skip
     return {name: session.scalar(text(f"SELECT count(*) {check}")) for name, check in checks.items()}
 
 
-@pytest.mark.parametrize("seconds", [3, pytest.param(45, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("seconds", [1, pytest.param(30, marks=pytest.mark.soak)])
 def test_after_a_soak_every_row_is_there_and_has_a_living_customer(sessions, at_once, seconds):
     soak = Soak(sessions, people=8)
     seed = random.randrange(2**32)

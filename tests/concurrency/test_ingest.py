@@ -5,12 +5,13 @@ from __future__ import annotations
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.models import Channel, Conversation, Customer, InboundReceipt, Message, TicketStatus
-from app.schemas import Identifier, InboundMessage, Ingested
-from app.services import conversations, tickets
+from app.models import Channel, Conversation, Customer, Message, ProviderMessage, TicketStatus
+from app.schemas import CustomerProfile, Identifier, InboundMessage, Ingested
+from app.services import conversations, merging, tickets
+from app.testing import CustomerFactory, bound_to
 
 SENDER = Identifier(type="whatsapp", value="whatsapp:+4915112345678", verified=True)
-STORED = (Message, InboundReceipt, Conversation, Customer)
+STORED = (Message, ProviderMessage, Conversation, Customer)
 
 
 def webhook(number: int = 0) -> InboundMessage:
@@ -41,11 +42,11 @@ def test_twenty_deliveries_at_once_store_one_message(sessions, at_once):
     assert counts(sessions) == [1, 1, 1, 1]
 
 
-def test_an_album_of_six_webhooks_at_once_is_one_conversation_of_a_new_customer(sessions, at_once):
-    answers = at_once([lambda number=number: deliver(sessions, webhook(number)) for number in range(6)])
+def test_an_album_of_ten_webhooks_at_once_is_one_conversation_of_a_new_customer(sessions, at_once):
+    answers = at_once([lambda number=number: deliver(sessions, webhook(number)) for number in range(10)])
     assert len({answer.conversation_id for answer in answers}) == 1
     assert sum(answer.conversation_opened for answer in answers) == 1
-    assert counts(sessions) == [6, 6, 1, 1]
+    assert counts(sessions) == [10, 10, 1, 1]
 
 
 def test_an_album_of_a_known_customer_is_one_conversation_too(sessions, at_once):
@@ -101,3 +102,47 @@ def test_a_message_that_meets_a_change_of_its_ticket_is_stored_and_follows_it(se
     with sessions() as session:
         assert tickets.get_ticket(session, ticket_id).status is TicketStatus.ESCALATED
     assert counts(sessions)[0] == 2
+
+
+def test_a_sender_who_is_merged_while_the_message_is_on_its_way_writes_to_the_survivor(
+    sessions, until_it_waits
+):
+    absorbed = deliver(sessions, webhook(0))
+    with sessions.begin() as session, bound_to(session):
+        survivor_id = CustomerFactory(with_email=True).id
+    with sessions() as merger:
+        merging.merge(merger, survivor_id, absorbed.customer_id, actor="human:7", reason="one person")
+        message = until_it_waits(lambda: deliver(sessions, webhook(1)))
+        merger.commit()
+    stored = message.result(30)
+    assert (stored.customer_id, stored.duplicate) == (survivor_id, False)
+    assert stored.conversation_id == absorbed.conversation_id
+    assert counts(sessions) == [2, 2, 1, 1]
+
+
+def test_a_redelivery_by_the_short_way_and_one_by_the_long_way_do_not_block_each_other(sessions, at_once):
+    """A known sender's message takes one statement; with something new about the sender it takes locks."""
+    for number in range(10):
+        deliver(sessions, webhook(100 + number))
+        short = webhook(number)
+        long = short.model_copy(update={"profile": CustomerProfile(company=f"Company {number}")})
+        answers = at_once([lambda m=m: deliver(sessions, m) for m in (short, long) * 3])
+        assert sorted(answer.duplicate for answer in answers) == [False] + [True] * 5
+        assert len({answer.message_id for answer in answers}) == 1
+
+
+def test_an_answer_to_a_conversation_that_is_closed_at_this_moment_takes_it_up_again(
+    sessions, until_it_waits
+):
+    first = deliver(sessions, webhook(0))
+    answer = webhook(1).model_copy(update={"references": ("SM0",)})
+    with sessions() as agent:
+        conversations.change_status(agent, first.conversation_id, "closed", actor="human:7")
+        agent.commit()
+    with sessions() as one:
+        conversations.ingest(one, answer)
+        other = until_it_waits(lambda: deliver(sessions, webhook(2)))
+        one.commit()
+    assert other.result(30).conversation_id == first.conversation_id
+    with sessions() as session:
+        assert session.get_one(Conversation, first.conversation_id).status == "active"

@@ -10,12 +10,14 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database import make_engine, make_session_factory, transaction
+from app.errors import ConcurrentChange, DuplicateValue
 from app.models import Customer
 from app.services import merging
+from app.services.merging import merges
 from app.testing import (
     ConversationFactory,
     CustomerFactory,
@@ -217,6 +219,57 @@ def test_a_repeatable_read_caller_is_refused_and_succeeds_when_it_tries_again(se
     assert run(holder, "messages", row) == ana
 
 
+def store_again(session: Session, customer_id: UUID) -> None:
+    """As another backend does that still knows the customer."""
+    values = {"id": customer_id, "email": f"{uuid4()}@example.com"}
+    session.execute(text("INSERT INTO customers (id, email) VALUES (:id, :email)"), values)
+
+
+def exists(session: Session, customer_id: UUID) -> bool:
+    return session.scalar(select(Customer.id).where(Customer.id == customer_id)) is not None
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_the_absorbed_customer_inserted_again_waits_for_the_merge_and_is_there_once_or_not_at_all(
+    sessions, people, run, until_it_waits, committed
+):
+    ana, other = people(2)
+    with sessions() as merger:
+        merge(merger, ana, other)
+        stored = until_it_waits(lambda: run(store_again, other))
+        merger.commit() if committed else merger.rollback()
+        with pytest.raises(DuplicateValue):
+            stored.result(PATIENCE)
+    assert run(exists, other) is not committed
+
+
+def test_the_absorbed_customer_inserted_again_before_the_merge_keeps_it_waiting(
+    sessions, people, run, until_it_waits
+):
+    ana, other = people(2)
+    with sessions() as writer:
+        with pytest.raises(IntegrityError), writer.begin_nested():
+            store_again(writer, other)
+        writer.execute(text("SELECT 1 FROM customers WHERE id = :id FOR KEY SHARE"), {"id": other})
+        merged = until_it_waits(lambda: run(merge, ana, other))
+        writer.rollback()
+        merged.result(PATIENCE)
+    assert not run(exists, other)
+
+
+def test_the_absorbed_customer_inserted_again_while_the_merge_is_undone_is_there_once(sessions, people, run):
+    ana, other = people(2)
+    done = run(merge, ana, other)
+    with sessions() as undoer:
+        unmerge(undoer, done)
+        with pytest.raises(DuplicateValue):
+            run(store_again, other)
+        undoer.commit()
+    assert run(exists, other)
+    with pytest.raises(DuplicateValue):
+        run(store_again, other)
+
+
 class TestWithoutAGuard:
     """What each guard is there for: the same races on a database, or with a service, that lacks it."""
 
@@ -239,6 +292,19 @@ class TestWithoutAGuard:
         with pytest.raises(Exception, match=f"{table}_customer_id_fkey"):
             inserted.result(PATIENCE)
 
+    def test_the_absorbed_customer_is_there_beside_its_redirect_without_the_trigger(
+        self, sessions, people, run, until_it_waits
+    ):
+        ana, other = people(2)
+        with sessions.begin() as session:
+            session.execute(text("DROP TRIGGER trg_customers_refuse_absorbed ON customers"))
+        with sessions() as merger:
+            merge(merger, ana, other)
+            stored = until_it_waits(lambda: run(store_again, other))
+            merger.commit()
+            stored.result(PATIENCE)
+        assert run(exists, other)
+
     @pytest.mark.parametrize("table", ["customer_identifiers", "messages"])
     def test_a_row_in_flight_is_lost_or_breaks_the_merge_without_the_full_lock(
         self, sessions, people, until_it_waits, monkeypatch, table
@@ -249,13 +315,13 @@ class TestWithoutAGuard:
             both = select(Customer.id).where(Customer.id.in_(ids)).order_by(Customer.id)
             return len(session.scalars(both.with_for_update(key_share=True)).all()) == 2
 
-        monkeypatch.setattr(merging, "_lock_both", weakly)
+        monkeypatch.setattr(merges, "_lock_both", weakly)
         with sessions() as writer:
             row = insert(writer, table, other, conversation_of(writer, other))
-            merged = until_it_waits(lambda: transaction(sessions, merge, ana, other))
+            merged = until_it_waits(lambda: transaction(sessions, merge, ana, other, retries=0))
             writer.commit()
             if table == "messages":
-                with pytest.raises(Exception, match="messages_customer_id_fkey"):
+                with pytest.raises(ConcurrentChange):
                     merged.result(PATIENCE)
             else:
                 merged.result(PATIENCE)

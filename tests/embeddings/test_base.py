@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.embeddings import DIMENSIONS, embed_texts, prepare
+from app.embeddings import DIMENSIONS, embed_query, embed_texts, prepare, prepare_of
 from app.errors import CustomerNotFound, EmbedderUnavailable, InvalidValue, InvalidVector
 from app.models.knowledge import EMBEDDING_DIMENSIONS
 
@@ -248,3 +248,63 @@ def test_a_useless_vector_from_an_embedder_is_refused(wrong):
 def test_an_embedder_wider_than_the_columns_is_refused():
     with pytest.raises(InvalidVector, match="3072 dimensions does not fit into 1536"):
         embed_texts(Scripted([[1.0] * 3072], dimensions=3072), ["text"])
+
+
+class Prefixing(Scripted):
+    """A model that takes questions otherwise."""
+
+    def embed_query(self, _):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def test_a_question_is_embedded_by_the_way_for_questions_where_there_is_one():
+    assert embed_query(Prefixing([0.0, 2.0]), "text")[:2] == [0.0, 1.0]
+    assert embed_query(Scripted([[3.0, 0.0]]), "text")[:2] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (RuntimeError("my text"), EmbedderUnavailable),
+        ([1.0], InvalidVector),
+        ([math.nan, 1.0], InvalidVector),
+        (CustomerNotFound("7"), CustomerNotFound),
+    ],
+)
+def test_a_question_s_vector_passes_the_same_checks(answer, error):
+    with pytest.raises(error) as caught:
+        embed_query(Prefixing(answer), "my text")
+    assert "my text" not in str(caught.value)
+
+
+def test_a_blank_question_reaches_no_embedder():
+    with pytest.raises(InvalidValue):
+        embed_query(Prefixing(AssertionError("called")), " ")
+
+
+def test_an_embedder_that_is_too_wide_is_told_what_to_do():
+    with pytest.raises(InvalidVector, match=r"ask the model .* for 1536 or fewer, or set matryoshka = True"):
+        embed_texts(Scripted([[1.0] * 3072], dimensions=3072), ["text"])
+
+
+class Nested(Scripted):
+    """Of a model that puts what matters most first."""
+
+    matryoshka = True
+
+
+def test_a_vector_whose_model_allows_it_is_shortened_and_brought_to_unit_length():
+    embedder = Nested([[3.0, 4.0, *[0.0] * 1534, *[9.0] * 1536]], dimensions=3072)
+    (vector,) = embed_texts(embedder, ["text"])
+    assert len(vector) == 1536
+    assert vector[:2] == pytest.approx([0.6, 0.8])
+    assert not any(vector[2:])
+    assert prepare_of(embedder, vector) == pytest.approx(vector)
+
+
+def test_what_is_left_of_a_shortened_vector_needs_a_direction():
+    embedder = Nested([[*[0.0] * 1536, *[9.0] * 1536]], dimensions=3072)
+    with pytest.raises(InvalidVector, match="no direction"):
+        embed_texts(embedder, ["text"])

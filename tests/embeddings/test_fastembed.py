@@ -100,6 +100,8 @@ def test_texts_become_vectors_of_the_promised_dimensions(tiny_model):
     assert both[1:3] == pytest.approx([math.sqrt(0.5)] * 2)
     assert one[3] == pytest.approx(1)
     assert all(type(value) is float for value in both)
+    # This model takes questions as it takes texts.
+    assert embedder.embed_query("invoice") == pytest.approx(one)
 
 
 def test_the_model_is_loaded_once(tiny_model, offline_cache):

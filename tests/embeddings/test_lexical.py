@@ -7,7 +7,7 @@ import math
 import os
 import subprocess
 import sys
-import time
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -184,9 +184,9 @@ def test_it_is_lexical_and_knows_no_synonyms():
 
 
 def test_a_pasted_megabyte_without_a_space_is_embedded_in_bounded_time():
-    started = time.monotonic()
+    started = process_time()
 
     (vector,) = embed_texts(EMBEDDER, ["deadbeef0123" * 80_000])
 
     assert math.hypot(*vector) == pytest.approx(1)
-    assert time.monotonic() - started < 30
+    assert process_time() - started < 30

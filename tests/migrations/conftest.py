@@ -98,7 +98,7 @@ def client_programs(major: int) -> Path:
     return Path(found).parent
 
 
-@pytest.fixture(scope="session", params=[16, 18], ids=["pg16", "pg18"])
+@pytest.fixture(scope="session", params=[16, pytest.param(18, marks=pytest.mark.soak)], ids=["pg16", "pg18"])
 def server_of_major(request, pytestconfig) -> Iterator[Server]:
     url = pytestconfig.getoption("--crm-db-url") or os.environ.get("CRM_TEST_DATABASE_URL") or None
     with (

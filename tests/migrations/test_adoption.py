@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
-from app import _catalogue, migrations
+from app import migrations
 from app.errors import SchemaDiffers
+from app.migrations import catalogue
 from app.settings import Settings
 
 ON_18 = pytest.mark.parametrize("server_of_major", [18], ids=["pg18"], indirect=True, scope="session")
@@ -81,7 +82,7 @@ def by_hand(server, ddl_database):
 
 def objects(url):
     with create_engine(url, poolclass=NullPool).connect() as connection:
-        return _catalogue.read(connection)
+        return {item.title: item.definition for item in catalogue.read(connection)}
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from app import migrations
-from app.backup import back_up, restore
 from app.errors import BackupError, MigrationError
+from app.migrations import back_up, restore
 from app.settings import Settings
 
 ON_16 = pytest.mark.parametrize("server_of_major", [16], ids=["pg16"], indirect=True, scope="session")
@@ -87,6 +87,7 @@ def test_an_upgrade_makes_a_backup_first_and_names_it(server, settings, database
 
 
 @ON_16
+@pytest.mark.soak
 def test_the_crm_command_backs_up_and_restores(server, database, tmp_path):
     def crm(*arguments, url=database):
         return subprocess.run(
@@ -145,6 +146,7 @@ def test_a_restored_backup_takes_the_place_of_the_database(server, settings, eng
 
 
 @ON_16
+@pytest.mark.soak
 def test_a_database_in_use_is_not_replaced(server, settings, engine, database, tmp_path):
     migrations.upgrade(database, "0005", settings=settings, backup_folder=tmp_path)
     (file,) = tmp_path.iterdir()
@@ -208,7 +210,7 @@ def test_without_a_setting_the_programs_of_the_path_or_of_the_embedded_server_ar
     monkeypatch.setenv("PATH", str(fake(tmp_path, "echo 'pg_dump (PostgreSQL) 9.6'")))
     migrations.upgrade(database, "0005", settings=Settings(), backup_folder=tmp_path / "a")
     monkeypatch.setenv("PATH", str(server.programs))
-    monkeypatch.setattr("app.embedded._PROGRAMS", {})
+    monkeypatch.setattr("app.embedded.places._PROGRAMS", {})
     migrations.upgrade(database, "0006", settings=Settings(), backup_folder=tmp_path / "b")
     assert len(list(tmp_path.glob("[ab]/*.dump"))) == 2
     monkeypatch.setenv("PATH", "/nowhere")

@@ -8,16 +8,33 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
-from app import _catalogue, migrations
+from app import migrations
+from app.database import make_engine
 from app.errors import MigrationError, SchemaDiffers
+from app.migrations import catalogue
+from app.operations.doctor import examine
 
 ON_16 = pytest.mark.parametrize("server_of_major", [16], ids=["pg16"], indirect=True, scope="session")
-STALE = "the migrations have changed: python -m app._catalogue"
+STALE = "the migrations have changed: python scripts/describecatalogue.py"
+
+# How PostgreSQL writes what it is asked for, where a database has it set otherwise.
+DISPLAYED = {
+    "quote_all_identifiers": "on",
+    "standard_conforming_strings": "off",
+    "bytea_output": "escape",
+    "client_encoding": "LATIN1",
+    "DateStyle": "German",
+    "IntervalStyle": "iso_8601",
+    "TimeZone": "Asia/Kathmandu",
+    "extra_float_digits": "-5",
+    "default_text_search_config": "simple",
+    "xmloption": "document",
+}
 
 DRIFTS = [
     # Tables
-    ("DROP TABLE inbound_receipts", "table inbound_receipts is missing"),
-    ("ALTER TABLE inbound_receipts RENAME TO receipts", "table inbound_receipts is missing"),
+    ("DROP TABLE provider_messages", "table provider_messages is missing"),
+    ("ALTER TABLE provider_messages RENAME TO receipts", "table provider_messages is missing"),
     ("ALTER TABLE agent_metrics SET UNLOGGED", "table agent_metrics is unlogged"),
     ("ALTER TABLE customers ENABLE ROW LEVEL SECURITY", "table customers is logged, row security"),
     ("CREATE POLICY mine ON customers USING (plan = 'free')", "policy customers.mine is not expected"),
@@ -53,8 +70,8 @@ DRIFTS = [
         "constraint messages.messages_conversation_id_fkey is FOREIGN KEY",
     ),
     (
-        "ALTER TABLE inbound_receipts ALTER CONSTRAINT inbound_receipts_message_id_fkey NOT DEFERRABLE",
-        "constraint inbound_receipts.inbound_receipts_message_id_fkey is FOREIGN KEY",
+        "ALTER TABLE provider_messages ALTER CONSTRAINT provider_messages_message_id_fkey NOT DEFERRABLE",
+        "constraint provider_messages.provider_messages_message_id_fkey is FOREIGN KEY",
     ),
     ("ALTER TABLE tickets RENAME CONSTRAINT tickets_pkey TO pk", "constraint tickets.pk is not expected"),
     (
@@ -183,16 +200,38 @@ def test_a_restored_dump_has_no_drift(server):
     migrations.check(url)
 
 
+@ON_16
+def test_how_a_session_has_values_and_names_displayed_is_no_drift(server):
+    url = server.at("head")
+    name = server.one(url, "SELECT current_database()")
+    for setting, value in DISPLAYED.items():
+        server.ask(url, f"ALTER DATABASE {name} SET {setting} = '{value}'")
+    engine = make_engine(url, poolclass=NullPool, allow_insecure_tls=True)
+    with engine.connect() as connection:
+        migrations.check(connection)
+        assert connection.scalar(text("SHOW quote_all_identifiers")) == "on"
+    assert {finding.check for finding in examine(engine).findings} == {"no_roles"}
+
+
+@ON_16
+def test_nor_is_it_anything_to_the_migrations_themselves(server):
+    url = server.empty()
+    name = server.one(url, "SELECT current_database()")
+    for setting, value in DISPLAYED.items():
+        server.ask(url, f"ALTER DATABASE {name} SET {setting} = '{value}'")
+    migrations.upgrade(url)
+    migrations.check(url)
+
+
 def test_what_is_expected_is_what_the_migrations_make(server, revisions):
     """On every major: one file describes them all."""
-    assert list(json.loads(_catalogue.FILE.read_text())) == [revisions[0], revisions[-1]], STALE
+    assert list(json.loads(catalogue.FILE.read_text())) == [revisions[0], revisions[-1]], STALE
     for revision in (revisions[0], revisions[-1]):
         with create_engine(server.as_migrated(revision), poolclass=NullPool).connect() as connection:
-            found = _catalogue.read(connection)
-        ours = {name: text for name, text in found.items() if "alembic_version" not in name}
-        expected = _catalogue.expected(revision)
-        assert ours == expected, STALE
-        assert list(ours) == list(expected), STALE
+            items = catalogue.read(connection)
+        assert [item for item in items if item.owner != "alembic_version"] == catalogue.expected(revision), (
+            STALE
+        )
 
 
 def test_no_kind_of_object_is_left_out(server):
@@ -247,6 +286,6 @@ def test_a_check_needs_no_right_but_to_read_the_version(server):
 
 def test_a_revision_that_the_file_does_not_describe_says_what_to_run():
     with pytest.raises(
-        MigrationError, match=r"does not describe revision 0004: run python -m app\._catalogue"
+        MigrationError, match=r"does not describe revision 0004: run scripts/describe_catalogue\.py"
     ):
-        _catalogue.expected("0004")
+        catalogue.expected("0004")

@@ -17,8 +17,8 @@ from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from app import migrations
-from app.backup import back_up, restore
 from app.errors import BackupError
+from app.migrations import back_up, restore
 from app.settings import Settings
 
 pytestmark = pytest.mark.parametrize("server_of_major", [16], ids=["pg16"], indirect=True, scope="session")

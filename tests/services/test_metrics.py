@@ -9,6 +9,7 @@ from sqlalchemy import func, select, text
 
 from app.errors import InvalidValue
 from app.models import AgentMetric, Channel, MetricType
+from app.schemas import Measurement
 from app.services import metrics
 from app.testing import AgentMetricFactory
 
@@ -63,6 +64,107 @@ def test_a_bad_measurement_is_refused_and_nothing_is_sent(session, queries, fiel
     assert caught.value.field == field
     assert queries.count == 0, queries
     assert session.scalar(select(func.count()).select_from(AgentMetric)) == 0
+
+
+NO_MEASUREMENTS = [
+    (MetricType.RESPONSE_LATENCY, -5),
+    (MetricType.SENTIMENT, 7.5),
+    (MetricType.SENTIMENT, -0.01),
+    *((count, bad) for count in ("conversation_count", "escalation", "tool_call", "message_volume") for bad in
+      (-1, 2.5, 10**16)),
+]  # fmt: skip
+MEASUREMENTS = [
+    (MetricType.RESPONSE_LATENCY, 0),
+    (MetricType.RESPONSE_LATENCY, 850.25),
+    (MetricType.SENTIMENT, 0),
+    (MetricType.SENTIMENT, 1.0),
+    *((count, good) for count in ("conversation_count", "message_volume") for good in (0, 25, 3.0)),
+]
+
+
+@pytest.mark.parametrize(("metric_type", "value"), NO_MEASUREMENTS)
+def test_a_value_that_its_type_cannot_have_is_refused(session, queries, metric_type, value):
+    with pytest.raises(InvalidValue, match=r"^value: "):
+        metrics.record(session, metric_type, value)
+    assert queries.count == 0, queries
+
+
+@pytest.mark.parametrize(("metric_type", "value"), MEASUREMENTS)
+def test_a_value_that_its_type_can_have_is_kept(session, metric_type, value):
+    assert metrics.record(session, metric_type, value).value == value
+
+
+SEED_QUERY = text("""
+    SELECT
+        channel,
+        COUNT(*) FILTER (WHERE metric_type = 'conversation_count') AS total_conversations,
+        AVG(value) FILTER (WHERE metric_type = 'sentiment') AS avg_sentiment,
+        COUNT(*) FILTER (WHERE metric_type = 'escalation') AS escalation_count,
+        AVG(value) FILTER (WHERE metric_type = 'response_latency') AS avg_latency_ms
+    FROM agent_metrics
+    WHERE recorded_at >= NOW() - INTERVAL '24 hours' AND channel IS NOT NULL
+    GROUP BY channel
+""")
+
+
+def sums(session, channel=Channel.EMAIL):
+    (of,) = (one for one in metrics.channel_metrics(session) if one.channel == channel)
+    return of.conversations, of.escalations, of.messages, of.tool_calls
+
+
+def test_rows_are_counted_and_beside_it_what_they_count_is_summed(session):
+    for count in (25, 1, 0):
+        for metric_type, times in (("conversation_count", 1), ("escalation", 2), ("message_volume", 3)):
+            metrics.record(session, metric_type, count * times, channel=Channel.EMAIL)
+    assert measured(session)[Channel.EMAIL] == (3, None, 3, None)
+    assert sums(session) == (26, 52, 78, 0)
+
+
+def test_figures_are_those_of_a_plain_query(session):
+    values = {"sentiment": [0.25, 0.5, 1], "response_latency": [850.5, 120, 0]}
+    batch = [
+        Measurement(metric_type=metric_type, value=value, channel=channel)
+        for channel in (Channel.EMAIL, Channel.WHATSAPP, None)
+        for metric_type in MetricType
+        for value in values.get(metric_type, [3, 1, 0])[: 3 if channel is Channel.EMAIL else 2]
+    ]
+    metrics.record_batch(session, batch)
+    at(datetime.now(UTC) - timedelta(days=2), MetricType.ESCALATION, 1)
+    by_hand = {row.channel: tuple(row)[1:] for row in session.execute(SEED_QUERY)}
+    assert measured(session) == {channel: by_hand.get(channel, SILENT) for channel in Channel}
+    assert by_hand["email"][0] == 3
+
+
+@pytest.mark.parametrize("value", ["'NaN'", "'Infinity'", "'-Infinity'", "-3", "1e300"])
+def test_what_raw_sql_stored_as_a_count_and_is_none_is_in_no_sum(session, value):
+    session.execute(
+        text(
+            "INSERT INTO agent_metrics (metric_type, value, channel) VALUES "
+            f"('conversation_count', {value}, 'email'), ('conversation_count', 2, 'email')"
+        )
+    )
+    assert measured(session)[Channel.EMAIL] == (2, None, 0, None)
+    assert sums(session) == (2, 0, 0, 0)
+
+
+def test_many_are_kept_in_one_statement_all_or_none(session, queries):
+    good = [Measurement(metric_type="tool_call", value=n, extra={"n": n}) for n in range(300)]
+    queries.reset()
+    assert metrics.record_batch(session, iter(good)) == 300
+    assert queries.count == 1, queries
+    kept = select(func.count(), func.sum(AgentMetric.value)).where(AgentMetric.extra["n"].is_not(None))
+    assert tuple(session.execute(kept).one()) == (300, sum(range(300)))
+    queries.reset()
+    for bad in (
+        [*good, Measurement(metric_type="sentiment", value=7.5)],
+        [*good, Measurement(metric_type="response_latency", value=-5)],
+        [*good, {"metric_type": "tool_call", "value": 1}],
+        good[:1] * 10_001,
+    ):
+        with pytest.raises(InvalidValue):
+            metrics.record_batch(session, bad)
+    assert metrics.record_batch(session, []) == 0
+    assert queries.count == 0, queries
 
 
 def test_channels_are_summed_up_each_by_itself(session):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +17,9 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from app import migrations
+from app.database import make_engine
 from app.errors import DatabaseUnavailable, EmbeddedUnavailable
+from app.migrations import sql_files
 from app.testing import Databases, postgres, provision
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -129,22 +134,17 @@ def test_the_template_is_shared_and_a_stale_one_goes(databases, server_url, monk
     assert "crm_template_0badcafe" not in templates(server_url)
 
 
-def test_the_template_changes_with_any_migration(tmp_path, monkeypatch):
+@pytest.mark.parametrize("file", ["versions/0001_schema.py", "sql/search_objects.v1.sql"])
+def test_the_template_changes_with_any_migration(tmp_path, monkeypatch, file):
     before = postgres._migrations_key()
-    assert before == postgres._migrations_key()
-    folder = tmp_path / "alembic"
-    original = Path(migrations.alembic_config().get_main_option("script_location"))
-    (folder / "versions").mkdir(parents=True)
-    for path in (original / "versions").glob("*.py"):
-        (folder / "versions" / path.name).write_bytes(path.read_bytes())
-    config = migrations.alembic_config()
-    config.set_main_option("script_location", str(folder))
-    monkeypatch.setattr(migrations, "alembic_config", lambda: config)
+    shutil.copytree(sql_files.home() / "alembic", tmp_path / "alembic")
+    monkeypatch.setattr(sql_files, "home", lambda: tmp_path)
     assert postgres._migrations_key() == before
-    (folder / "versions" / "0001_schema.py").write_text("# changed")
+    (tmp_path / "alembic" / file).write_text("-- changed")
     assert postgres._migrations_key() != before
 
 
+@pytest.mark.soak
 def test_processes_that_start_at_once_build_one_template(server_url, databases, monkeypatch):
     script = """
 import sys
@@ -228,6 +228,46 @@ def test_a_user_without_the_right_to_create_databases_is_one_clear_error(server_
             databases.empty()
     finally:
         ask(server_url, "DROP ROLE crm_test_humble")
+
+
+@pytest.fixture
+def creator(server_url) -> Iterator[str]:
+    """The URL of a user who may create databases and is no superuser."""
+    name = f"crm_creator_{secrets.token_hex(4)}"
+    ask(server_url, f"CREATE ROLE {name} LOGIN CREATEDB PASSWORD 'creator'")
+    url = make_url(server_url).set(username=name, password="creator").render_as_string(hide_password=False)
+    yield url
+    owned = "SELECT array_agg(datname) FROM pg_database WHERE pg_get_userbyid(datdba) = :name"
+    for left in ask(server_url, owned, name=name) or []:
+        ask(server_url, f"DROP DATABASE {left} WITH (FORCE)")
+    ask(server_url, f"DROP ROLE {name}")
+
+
+def test_who_may_not_create_the_extension_is_told_who_can(creator, databases):
+    databases.drop(databases.clone())
+    with (
+        closing(Databases(creator)) as own,
+        pytest.raises(DatabaseUnavailable, match="the extension vector: a superuser can, in template1"),
+    ):
+        own.clone()
+
+
+def test_who_may_not_create_the_extension_copies_it(creator, databases, server_url, monkeypatch):
+    """Template1 is every other test's too, so a template beside stands for it here."""
+    databases.drop(databases.clone())
+    common = f"crm_t_{secrets.token_hex(4)}_common"
+    ask(server_url, f"CREATE DATABASE {common} TEMPLATE template0 IS_TEMPLATE true")
+    ask(make_url(server_url).set(database=common), "CREATE EXTENSION vector")
+    monkeypatch.setattr(postgres, "_COMMON", common)
+    try:
+        with closing(Databases(creator)) as own:
+            first, second = own.clone(), own.clone()
+            assert ask(second, "SELECT count(*) FROM channel_configs") == 3
+            with make_engine(first, allow_insecure_tls=True, poolclass=NullPool).connect() as connection:
+                migrations.check(connection)
+    finally:
+        ask(server_url, f"ALTER DATABASE {common} IS_TEMPLATE false")
+        ask(server_url, f"DROP DATABASE {common} WITH (FORCE)")
 
 
 def test_docker_that_is_not_there_is_one_clear_error(monkeypatch):

@@ -1,0 +1,10 @@
+CREATE OR REPLACE FUNCTION date_message()
+RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF current_setting('session_replication_role') = 'replica' AND in_apply_worker() THEN
+        RETURN NEW;
+    END IF;
+    NEW.created_at := clock_timestamp();
+    RETURN NEW;
+END;
+$$;

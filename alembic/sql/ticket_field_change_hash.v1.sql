@@ -1,0 +1,19 @@
+-- Without a search_path of its own, so that it is inlined, which is ten times faster: beside built-ins it names
+-- two functions of ours, by their schema.
+CREATE OR REPLACE FUNCTION ticket_field_change_hash(entry ticket_field_changes)
+RETURNS bytea LANGUAGE sql STABLE AS $$
+    SELECT sha256(entry.prev_hash || convert_to(jsonb_build_array(
+        entry.id, entry.seq, entry.ticket_id, entry.field,
+        CASE WHEN entry.field <> 'metadata' THEN entry.old_value END,
+        CASE WHEN entry.field <> 'metadata' THEN entry.new_value END,
+        CASE WHEN public.is_plain_actor(entry.changed_by) THEN entry.changed_by END,
+        extract(epoch FROM entry.changed_at), entry.db_user,
+        encode(CASE
+            WHEN entry.salt IS NULL THEN entry.words_hash
+            ELSE public.record_words_hash(entry.salt, entry.changed_by, ARRAY[
+                entry.comment, CASE entry.field WHEN 'metadata' THEN entry.old_value END,
+                CASE entry.field WHEN 'metadata' THEN entry.new_value END
+            ])
+        END, 'hex')
+    )::text, 'UTF8'))
+$$;

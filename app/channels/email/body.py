@@ -1,0 +1,223 @@
+"""The text and the files of a MIME message."""
+
+from __future__ import annotations
+
+from email.message import EmailMessage, MIMEPart
+from typing import NamedTuple
+
+from ...schemas import Attachment
+from .. import _fields
+from . import charsets, html_mail, marks, mime
+
+_TEXTS = frozenset(
+    {"text/enriched", "text/html", "text/markdown", "text/plain", "text/richtext", "text/x-markdown"}
+)
+# Another form of the same message (AMP), or nothing that was said.
+_DROPPED = frozenset({"text/x-amp-html", "text/x-watch-html"})
+_TEXT_OR_FILE = frozenset({"application/octet-stream", "application/text", "application/x-text"})
+# Text for programs; what else is text/... and all that a mail holds was meant to be read.
+_FOR_PROGRAMS = frozenset(
+    {"text/calendar", "text/css", "text/csv", "text/directory", "text/javascript", "text/rtf", "text/vcard"}
+    | {"text/rfc822-headers", "text/x-vcalendar", "text/x-vcard", "text/xml"}
+)
+_REPORTS = frozenset({"multipart/report"})
+_MAX_FORWARDED_DEPTH = 3
+
+
+class File(NamedTuple):
+    """A part that is no text, with its content where the mail has it."""
+
+    facts: Attachment
+    content: bytes | None
+
+
+class Body:
+    """What a message holds: ``text`` as it is shown, ``marked`` for telling what is new in it, and files."""
+
+    def __init__(self) -> None:
+        self.files: list[File] = []
+        self.pictures: list[str] = []
+        self.has_pictures = False
+        self.is_forward = False
+        self.text = ""
+        self.marked = ""
+        self.other_marked = ""
+        """The HTML that was sent beside a plain text."""
+
+    def notice(self) -> str:
+        """What stands for the text of a message that has none."""
+        shown = [picture for picture in self.pictures if picture]
+        if shown:
+            return f"The message has no text, only pictures: {', '.join(shown)}"
+        if self.files:
+            return _fields.notice([file.facts for file in self.files])
+        return "The message has no text, only pictures" if self.has_pictures else ""
+
+
+class _Text(NamedTuple):
+    kind: str
+    marked: str
+
+
+def read(message: EmailMessage) -> Body:
+    """The text of a message and all its parts; whatever is no text is among the files.
+
+    Of alternatives the plain one counts, unless it is blank; other texts follow each other. A message within
+    the message is readable text and a file. Text with a file's name is a file, unless there is no other.
+    """
+    body = Body()
+    texts = _read(message, body, is_root=True)
+    if not any(text.marked for text in texts):
+        texts = _named_text(message, body)
+    body.marked = "\n\n".join(text.marked for text in texts if text.marked)
+    body.text = marks.without(body.marked).strip()
+    return body
+
+
+def charset_of(message: EmailMessage) -> str | None:
+    """The charset of the first text that names one: that of bytes in its headers, too."""
+    for part in mime.parts(message):
+        if mime.media_type(part).startswith("text/") and (charset := _charset(part)):
+            return charset
+    return None
+
+
+def _read(part: MIMEPart, body: Body, *, is_root: bool = False, depth: int = 0) -> list[_Text]:
+    kind = mime.media_type(part)
+    if kind in ("message/rfc822", "message/global") and part.is_multipart():
+        return _enclosed(part, body, kind, depth)
+    if kind.startswith("multipart/") and part.is_multipart():
+        # What came back with a bounce are our own words: a file only.
+        depth = _MAX_FORWARDED_DEPTH if kind in _REPORTS else depth
+        texts = [_read(child, body, depth=depth) for child in part.iter_parts()]
+        if kind == "multipart/alternative":
+            return _preferred(texts, body)
+        return [text for several in texts for text in several]
+    if kind in _DROPPED:
+        return []
+    payload = mime.payload(part)
+    if payload is not None and _is_text(part, kind, payload, is_root=is_root):
+        return [_decoded(part, kind, payload, body)]
+    facts = Attachment(
+        filename=_filename(part),
+        media_type=_fields.media_type(kind),
+        size=None if payload is None else len(payload),
+    )
+    body.files.append(File(facts, payload))
+    return []
+
+
+def _preferred(alternatives: list[list[_Text]], body: Body) -> list[_Text]:
+    """The plain one that is not blank, else the first that is not."""
+    written = [texts for texts in alternatives if any(text.marked for text in texts)]
+    preferred = min(written, key=lambda texts: texts[0].kind != "text/plain", default=[])
+    others = [text.marked for texts in written if texts is not preferred for text in texts]
+    body.other_marked = body.other_marked or "\n\n".join(others)
+    return preferred
+
+
+def _is_text(part: MIMEPart, kind: str, payload: bytes, *, is_root: bool) -> bool:
+    if mime.tolerant(part.get_content_disposition, None) == "attachment":
+        return False
+    if is_root and kind in _TEXT_OR_FILE and not _filename(part):
+        return b"\0" not in payload and charsets.is_utf8(payload)
+    if is_root and kind.startswith("text/") and kind not in _FOR_PROGRAMS | _DROPPED:
+        return not _filename(part)
+    # A multipart without parts has lost its boundary: what it holds is read as text.
+    return (kind in _TEXTS or kind.startswith("multipart/")) and not _filename(part)
+
+
+def _named_text(message: EmailMessage, body: Body) -> list[_Text]:
+    """The first text with a file's name, or without one: a mailer named or attached the message itself.
+
+    Of a text that is attached under a name and is all there is, nobody can tell: it is a file, too.
+    """
+    for part in mime.parts(message):
+        is_attached = mime.tolerant(part.get_content_disposition, None) == "attachment"
+        is_named = bool(_filename(part))
+        is_file = is_attached and is_named
+        is_message = (is_attached or is_named) and (not is_file or part is message)
+        is_message = is_message and mime.media_type(part) in _TEXTS
+        payload = mime.payload(part) if is_message else None
+        if payload and (text := _decoded(part, mime.media_type(part), payload, body)).marked:
+            if not is_file:
+                body.files = [
+                    file for file in body.files if file.content is not payload and file.content != payload
+                ]
+            return [text]
+    return []
+
+
+def _decoded(part: MIMEPart, kind: str, payload: bytes, body: Body) -> _Text:
+    label = _charset(part)
+    if kind == "text/html":
+        if label is None or label.lower() == "us-ascii":
+            label = charsets.of_html(payload) or label
+        text, pictures = html_mail.read(_lines(charsets.decode(payload, label)))
+        body.pictures += pictures
+        body.has_pictures |= bool(pictures)
+        return _Text(kind, text)
+    return _Text(kind, marks.without(_lines(charsets.decode(payload, label))).strip())
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _enclosed(part: MIMEPart, body: Body, kind: str, depth: int) -> list[_Text]:
+    """A message that came as a file: readable text under the line that mail programs write, and a file."""
+    message = mime.enclosed(part)
+    label = charset_of(message)
+    head = {name: _header(message, name, label) for name in ("From", "Date", "Subject")}
+    content = mime.as_bytes(message)
+    filename = _filename(part) or (f"{head['Subject'][:80]}.eml" if head["Subject"] else None)
+    size = None if content is None else len(content)
+    body.files.append(File(Attachment(filename=filename, media_type=kind, size=size), content))
+    if depth >= _MAX_FORWARDED_DEPTH:
+        return []
+    body.is_forward = True
+    inner = Body()
+    texts = _read(message, inner, depth=depth + 1)
+    body.files += inner.files
+    lines = [
+        "---------- Forwarded message ----------",
+        *(f"{name}: {value}" for name, value in head.items() if value),
+    ]
+    text = marks.without("\n\n".join(text.marked for text in texts if text.marked))
+    return [_Text("text/plain", "\n".join([*lines, "", text]).strip())]
+
+
+def _header(message: EmailMessage, name: str, label: str | None) -> str:
+    value = next(iter(mime.as_delivered(message, name)), "")[: mime.MAX_HEADER]
+    return _fields.one_line(charsets.header(value, label), _fields.MAX_SUBJECT) or ""
+
+
+def _filename(part: MIMEPart) -> str | None:
+    """RFC 2231, or the RFC 2047 words or bytes that mailers put there against its section 5."""
+    for header, name in (("Content-Disposition", "filename"), ("Content-Type", "name")):
+        value = _parameter(part, name, header)
+        if isinstance(value, tuple) and value[0]:
+            text = _extended(value)
+        else:
+            text = charsets.header(str(value[2] if isinstance(value, tuple) else value or ""), _charset(part))
+        line = _fields.one_line(text, _fields.MAX_NAME)
+        if line:
+            return line
+    return None
+
+
+def _parameter(part: MIMEPart, name: str, header: str) -> object:
+    return mime.tolerant(lambda: part.get_param(name, None, header), None)
+
+
+def _extended(value: tuple[str, str | None, str]) -> str:
+    """The bytes of RFC 2231 in their charset."""
+    charset, _, text = value
+    try:
+        return charsets.decode(text.encode("latin-1"), charset)
+    except UnicodeEncodeError:
+        return text
+
+
+def _charset(part: MIMEPart) -> str | None:
+    return mime.tolerant(lambda: part.get_content_charset(None), None)

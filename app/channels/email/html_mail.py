@@ -1,0 +1,142 @@
+"""The text of an HTML mail, with what its program says about quotes and signatures kept as marks.
+
+Every program that quotes says so in its own way: ``blockquote type=cite`` (Apple, Thunderbird), classes
+(Gmail, Yahoo, Proton) or an element after which all is quoted (Outlook).
+"""
+
+from __future__ import annotations
+
+import re
+
+from ...html import Converter
+from . import marks
+
+_LINK = re.compile(r"https?://\S+")
+_MAX_DEPTH = 8
+_MAX_PICTURES = 50
+_CLOSED = frozenset({"blockquote", "div", "p", "pre", "section", "span", "table", "td", "tr"})
+_QUOTE_CLASSES = frozenset(
+    {"protonmail_quote", "tutanota_quote", "yahoo_quoted", "zmail_extra", "freemail_quote", "qt"}
+)
+_QUOTE_IDS = frozenset({"olk_src_body_section", "mail-editor-reference-message-container"})
+_INTRODUCTION_CLASSES = frozenset(
+    {"gmail_attr", "moz-cite-prefix", "moz-email-headers-table", "outlookmessageheader"}
+)
+_SIGNATURE_CLASSES = frozenset(
+    {
+        "gmail_signature",
+        "gmail_signature_prefix",
+        "moz-signature",
+        "protonmail_signature_block",
+        "tutanota_signature",
+    }
+)
+_SIGNATURE_IDS = frozenset({"applemailsignature", "ms-outlook-mobile-signature", "signature"})
+_ALL_AFTER_IDS = frozenset({"appendonsend", "divrplyfwdmsg", "replyforwardheader"})
+# Outlook for Windows draws a line above the headers of what it quotes.
+_OUTLOOK_LINE = re.compile(r"border:none;border-top:solid#(?:b5c4df|e1e1e1)1\.0pt")
+# Gmail's button for indentation makes a blockquote too.
+_INDENTED = re.compile(r"margin(?:-left)?:(?:0(?:px)?0(?:px)?0(?:px)?)?40px|border:(?:none|0)")
+
+_Attributes = dict[str, str]
+
+
+class _State:
+    """What holds for the text inside one element."""
+
+    __slots__ = ("depth", "is_container", "mark", "tag")
+
+    def __init__(self, tag: str, depth: int, mark: str, *, is_container: bool = False) -> None:
+        self.tag, self.depth, self.mark, self.is_container = tag, depth, mark, is_container
+
+
+def read(html: str) -> tuple[str, list[str]]:
+    """The text with its marks, and of each picture its ``alt`` text, which may be empty."""
+    mail = _Mail()
+    mail.read(marks.without(html))
+    text = mail.marked()
+    # Pictures that are links leave the addresses of the links; what they show says more.
+    is_only_links = any(mail.pictures) and not _LINK.sub("", marks.without(text)).strip()
+    return "" if is_only_links else text, mail.pictures
+
+
+class _Mail(Converter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures: list[str] = []
+        self._states = [_State("", 0, "")]
+        self._open: dict[str, int] = {}
+        self._is_all_quoted = False
+
+    def marked(self) -> str:
+        """The text; a blank line between two quoted ones is quoted too."""
+        lines = self.text().split("\n")
+        for number in range(1, len(lines) - 1):
+            if not lines[number] and all(
+                neighbour.startswith(marks.QUOTED) and "> " in neighbour[:3]
+                for neighbour in (lines[number - 1], lines[number + 1])
+            ):
+                lines[number] = f"{marks.QUOTED}>"
+        return "\n".join(lines)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
+        if tag == "img":
+            self._picture(attributes)
+        if tag in _CLOSED:
+            self._states.append(self._state(tag, attributes))
+            self._open[tag] = self._open.get(tag, 0) + 1
+        super().handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        super().handle_endtag(tag)
+        # An end without a beginning closes nothing; elements left open end with the one around them.
+        while self._open.get(tag):
+            state = self._states.pop()
+            self._open[state.tag] -= 1
+            if state.tag == tag:
+                break
+
+    def _line_mark(self) -> str:
+        state = self._states[-1]
+        if state.depth:
+            return marks.QUOTED + "> " * state.depth
+        return marks.QUOTED if self._is_all_quoted else state.mark
+
+    def _picture(self, attributes: _Attributes) -> None:
+        is_tracker = attributes.get("width") in ("0", "1") or attributes.get("height") in ("0", "1")
+        if not is_tracker and len(self.pictures) < _MAX_PICTURES:
+            self.pictures.append(" ".join(attributes.get("alt", "").split()))
+
+    def _state(self, tag: str, attributes: _Attributes) -> _State:
+        outer = self._states[-1]
+        classes = set(attributes.get("class", "").lower().split())
+        identity = attributes.get("id", "").lower().removeprefix("x_")
+        style = re.sub(r"\s", "", attributes.get("style", "")[:500].lower())
+        if tag == "blockquote" and _is_quote(attributes, classes, style):
+            outer.mark = "" if outer.is_container else outer.mark
+            return _State(tag, min(outer.depth + 1, _MAX_DEPTH), marks.QUOTED)
+        if identity in _ALL_AFTER_IDS or _OUTLOOK_LINE.search(style):
+            self._is_all_quoted = True
+        if classes & _QUOTE_CLASSES or identity in _QUOTE_IDS:
+            return _State(tag, outer.depth, marks.QUOTED)
+        is_container = tag == "div" and "gmail_quote" in classes
+        mark = outer.mark or _mark_of(classes, identity, is_container=is_container)
+        return _State(tag, outer.depth, mark, is_container=is_container)
+
+
+def _mark_of(classes: set[str], identity: str, *, is_container: bool) -> str:
+    """What an element's lines are that are not quoted."""
+    # Before its blockquote a container says who wrote what is quoted, in whatever language.
+    if classes & _INTRODUCTION_CLASSES:
+        return marks.INTRODUCTION
+    if classes & _SIGNATURE_CLASSES or identity in _SIGNATURE_IDS:
+        return marks.SIGNATURE
+    return marks.INTRODUCTION if is_container else ""
+
+
+def _is_quote(attributes: _Attributes, classes: set[str], style: str) -> bool:
+    named = attributes.get("type", "").lower() == "cite" or "cite" in attributes
+    if named or any("quote" in name or "cite" in name for name in classes) or "border-left" in style:
+        return True
+    return not _INDENTED.search(style)

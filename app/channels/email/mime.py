@@ -1,0 +1,109 @@
+"""The email package, made fit for hostile mail; and headers as they came."""
+
+from __future__ import annotations
+
+import binascii
+import quopri
+import re
+from collections.abc import Callable
+from email.message import EmailMessage, MIMEPart
+from email.parser import BytesParser
+from email.policy import EmailPolicy
+from typing import Any, TypeVar, cast
+
+from .authentication import without_comments
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+MAX_HEADER = 4096
+_MAX_PARTS = 50
+_ENCODINGS = {"base64": "base64", "quotedprintable": "quoted-printable", "xbase64": "base64"}
+
+
+class _Policy(EmailPolicy):
+    """``policy.default`` without its header parser, which leaks exceptions and takes quadratic time.
+
+    All headers stay as they came.
+    """
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:  # noqa: ARG002 (the package's signature)
+        return " ".join(value[:MAX_HEADER].replace("\0", "\ufffd").splitlines())
+
+
+_PARSER = BytesParser(policy=_Policy())
+
+
+def parsed(raw: bytes, *, headers_only: bool = False) -> EmailMessage:
+    return cast(EmailMessage, _PARSER.parsebytes(raw, headersonly=headers_only))
+
+
+def tolerant(attempt: Callable[[], T], default: D) -> T | D:
+    """The email package raises IndexError, TypeError and more on malformed headers; the text still counts."""
+    try:
+        return attempt()
+    except Exception:
+        return default
+
+
+def as_delivered(message: MIMEPart, name: str) -> list[str]:
+    """All values of a header, untouched, topmost first."""
+    return [str(value) for key, value in message.raw_items() if key.lower() == name.lower()]
+
+
+def values(message: MIMEPart, name: str) -> list[str]:
+    """All values of a header on one line each, topmost first."""
+    return [" ".join(value.split()) for value in as_delivered(message, name)]
+
+
+def media_type(part: MIMEPart) -> str:
+    return tolerant(part.get_content_type, "text/plain")
+
+
+def parameter(part: MIMEPart, name: str) -> str:
+    """A parameter of Content-Type, in lower case; empty without it."""
+    return str(tolerant(lambda: part.get_param(name), None) or "").lower()
+
+
+def parts(message: EmailMessage) -> list[MIMEPart]:
+    """The message and its first parts, depth first."""
+    walk = message.walk()
+    return tolerant(lambda: [part for part, _ in zip(walk, range(_MAX_PARTS), strict=False)], [])
+
+
+def transfer_encoding(part: MIMEPart) -> str:
+    """The name of its encoding, whatever stands around it and however it is hyphenated."""
+    name = without_comments(_written_encoding(part)).strip().strip("\"';").lower()
+    return _ENCODINGS.get(re.sub(r"[^a-z0-9]", "", name), name)
+
+
+def _written_encoding(part: MIMEPart) -> str:
+    return tolerant(lambda: str(part.get("Content-Transfer-Encoding", "")), "")
+
+
+def payload(part: MIMEPart) -> bytes | None:
+    """A part's content, decoded whatever stands around the name of its encoding; None if it has parts."""
+    if part.is_multipart():
+        return None
+    written, encoding = _written_encoding(part), transfer_encoding(part)
+    if encoding != written:
+        del part["Content-Transfer-Encoding"]
+        tolerant(lambda: part.add_header("Content-Transfer-Encoding", encoding), None)
+    content = tolerant(lambda: part.get_payload(decode=True), None)
+    return content if isinstance(content, bytes) else None
+
+
+def enclosed(part: MIMEPart) -> EmailMessage:
+    """The message within a message; RFC 2046 has it sent as it is, but some mailers encode it."""
+    message = cast(EmailMessage, part.get_payload(0))
+    encoding = transfer_encoding(part)
+    written = as_bytes(message) if encoding in ("base64", "quoted-printable") else None
+    if written is None:
+        return message
+    decode = binascii.a2b_base64 if encoding == "base64" else quopri.decodestring
+    return tolerant(lambda: parsed(decode(written)), message)
+
+
+def as_bytes(part: MIMEPart) -> bytes | None:
+    """A message within a message, as it is sent; None where the package cannot write what it has read."""
+    return tolerant(lambda: part.as_bytes(policy=part.policy.clone(linesep="\r\n")), None)

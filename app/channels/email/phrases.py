@@ -1,0 +1,307 @@
+"""The words by which mail programs introduce what they quote, forward, sign or answer by themselves.
+
+In German, English, Spanish, French, Italian, Dutch, Polish and Portuguese, with some of their neighbours.
+Each piece is a regular expression without a group of its own.
+"""
+
+from __future__ import annotations
+
+import re
+
+
+def _any(*words: str) -> str:
+    return f"(?:{'|'.join(words)})"
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
+
+
+COLONS = (":", "：")
+_COLON = "[:：]"
+
+_WROTE = (
+    *("wrote", "writes", "schrieb", "escribi[oó]", "a [eé]crit", "ha scritto", "schreef", "geschreven"),
+    *(
+        r"napisał(?:\(a\)|a)?",
+        "pisze",
+        "napisana przez",
+        "escreveu",
+        "skrev",
+        "kirjoitti",
+        r"napsal(?:\(a\)|a)?",
+    ),
+    *("写道", "寫道", "님이 작성"),
+    *("írta", "a scris", r"написал(?:\(а\)|а)?", "пишет", "yazdı"),
+)
+WROTE = _compiled(rf"{_any(*_WROTE)}(?!\w)")
+"""The verb of a line such as "On Monday, Ann wrote:"."""
+
+_LEADS = (
+    *(
+        "On",
+        "Am",
+        "Le",
+        "El",
+        "Em",
+        "No dia",
+        "Il(?: giorno)?",
+        "Op",
+        "W dniu",
+        "Dnia",
+        "Wiadomość",
+        "Den",
+        "Dne",
+    ),
+    r"\d{1,4}[./-]\d{1,2}",
+)
+_DAYS = (
+    *(
+        "mon",
+        "tue",
+        "wed",
+        "thu",
+        "fri",
+        "sat",
+        "sun",
+        "mo",
+        "di",
+        "mi",
+        "do",
+        "fr",
+        "sa",
+        "so",
+        "pon",
+        "wt",
+        "śr",
+    ),
+    *("czw", "pt", "sob", "niedz", "lun", "mar", "mer", "jeu", "ven", "sam", "dim"),
+)
+LEADS = _compiled(rf"\s*(?:{_any(*_LEADS)}[\s,./-]|{_any(*_DAYS)}\w{{0,6}}\.?,\s)")
+"""How such a line begins."""
+
+MOMENT = _compiled(
+    r"\b\d{1,2}[:.h]\d{2}\b|\b\d{1,4}[./-]\d{1,2}[./-]\d{2,4}\b|\b(?:19|20)\d\d\b",
+)
+ADDRESS = _compiled(r"[^\s<>@]{1,64}@[^\s<>@]{1,190}\.[^\s<>@]{1,60}")
+
+_ORIGINAL = (
+    *("original (?:message|appointment|e-?mail)", "(?:urspr[uü]ngliche|original)[ -]?(?:nachricht|e-?mail)"),
+    *("message d['\u2019]origine", "message original", "mensaje original", "mensagem original"),
+    *(
+        "messaggio originale",
+        "oorspronkelijke? bericht",
+        "wiadomość oryginalna",
+        "(?:oryginalna|pierwotna) wiadomość",
+    ),
+    *("original meddelelse", "oprindelig meddelelse", "ursprungligt meddelande"),
+    *("原始(?:邮件|信件|郵件|訊息)", "元のメッセージ", "원본 (?:메시지|메일)", "исходное сообщение"),
+    *("původní (?:zpráva|e-?mail)", "eredeti üzenet", "(?:orijinal|özgün) (?:ileti|mesaj)", "mesaj original"),
+)
+_FORWARDED = (
+    *("forwarded message", "forwarded by .{1,80}", "weitergeleitete (?:nachricht|e-?mail)"),
+    *("message transf[eé]r[eé]", "mensaje reenviado", "mensagem (?:re)?encaminhada", "messaggio inoltrato"),
+    *("doorgestuurd bericht", "wiadomość przekazana dalej", "(?:przekazana|treść przekazanej) wiadomo\\w+"),
+)
+_BEGINS = (
+    *("begin forwarded message", "anfang der weitergeleiteten nachricht"),
+    *("d[eé]but du message (?:r[eé]exp[eé]di[eé]|transf[eé]r[eé])", "inicio del mensaje reenviado"),
+    *("in[ií]cio da mensagem (?:re)?encaminhada", "inizio messaggio inoltrato", "begin doorgestuurd bericht"),
+    "początek przekazywanej wiadomości",
+)
+# The shortest of them, QQ's in English, stands between long lines.
+ORIGINAL = _compiled(
+    rf"\s*[-_=*]{{2,}}\s*{_any(*_ORIGINAL)}.{{0,40}}?[-_=*]{{2,}}\s*|\s*-{{12,}}\s*original\s*-{{12,}}\s*"
+)
+FORWARDED = _compiled(
+    rf"\s*[-_=*]{{2,}}\s*{_any(*_FORWARDED)}.{{0,40}}?[-_=*]{{2,}}\s*|\s*{_any(*_BEGINS)}\s*{_COLON}\s*"
+)
+RULE = _compiled(r"\s*(?:[_-]{20,}|_{5,})\s*")
+"""The line that Outlook draws above the headers of what it quotes."""
+
+_HEADERS = {
+    "from": (
+        *("от", "від", "发件人", "寄件者", "差出人", "보낸 사람"),
+        "from",
+        "von",
+        "de",
+        "da",
+        "van",
+        "od",
+        "fr[aå]n?",
+        "expéditeur",
+        "remitente",
+        "remetente",
+        "mittente",
+    ),
+    "date": (
+        *("отправлено", "дата", "发送时间", "日期", "寄件日期", "送信日時", "日時", "보낸 날짜"),
+        *(
+            "sent",
+            "date",
+            "gesendet(?: am)?",
+            "datum",
+            "envoy[eé](?: le)?",
+            "enviad[oa](?: el| em)?",
+            "fecha",
+        ),
+        *("data", "inviato", "verzonden", "wysłan[eoy]", "sendt", "skickat"),
+    ),
+    "to": (
+        *("кому", "收件人", "收件者", "宛先", "받는 사람"),
+        "to",
+        "an",
+        "[àa]",
+        "para",
+        "aan",
+        "do",
+        "til",
+        "till",
+        "pour",
+        "per",
+        "destinat[aá]rio",
+        "adresat",
+    ),
+    "subject": (
+        *("тема", "主题", "主旨", "件名", "제목"),
+        "subject",
+        "betreff",
+        "objet",
+        "asunto",
+        "assunto",
+        "oggetto",
+        "onderwerp",
+        "temat",
+        "emne",
+        "ämne",
+    ),
+    "other": (
+        "cc",
+        "kopie",
+        "copie",
+        "dw",
+        "reply-to",
+        "antwort an",
+        "importance",
+        "priorit\\w+",
+        "wichtigkeit",
+    ),
+}
+HEADER = {
+    name: _compiled(rf"\s*[*_]{{0,2}}{_any(*words)}\s?[*_]{{0,2}}\s?{_COLON}[*_]{{0,2}}(?:\s|\Z)")
+    for name, words in _HEADERS.items()
+}
+"""The headers of a message that is quoted without marks."""
+
+_DEVICES = (
+    *(
+        "i ?phone",
+        "ios",
+        "i ?pad",
+        "android",
+        "samsung",
+        "galaxy",
+        "huawei",
+        "xiaomi",
+        "redmi",
+        "pixel",
+        "nokia",
+        "motorola",
+    ),
+    *(
+        "oneplus",
+        "blackberry",
+        "smartphone",
+        "handy",
+        "mobiltelefon",
+        "mobile(?: device| phone)?",
+        "telefon\\w*",
+    ),
+    *(
+        "t[eé]l[eé]phone",
+        "m[oó]vil",
+        "telem[oó]vel",
+        "celular",
+        "cellulare",
+        "telefoon",
+        "tablet",
+        "outlook",
+        "yahoo",
+    ),
+    *("gmx", "web\\.de", "proton ?mail", "thunderbird", "gmail", "mail"),
+)
+_SENT_FROM = (
+    *("sent (?:from|with|via)", "get outlook for", "von meine[mr]", "gesendet (?:von|mit|über)"),
+    *("holen sie sich outlook", "diese nachricht wurde von", "envoy[eé] (?:de|depuis|à partir|avec)"),
+    *("obtenez outlook", "t[eé]l[eé]charge[zr]? outlook", "enviado (?:desde|do|a partir|con|com|via)"),
+    *("obtener outlook", "obter (?:o )?outlook", "inviato (?:da|dal)", "(?:scarica|ottieni) outlook"),
+    *("(?:verzonden|verstuurd) (?:vanaf|vanuit|met|via)", "outlook voor .{2,10} downloaden"),
+    *("wysłan[eyo] (?:z|za)", "pobierz (?:program )?outlook"),
+)
+SENT_FROM = _compiled(rf"\s*{_any(*_SENT_FROM)}(?!\w).{{0,60}}\b{_any(*_DEVICES)}(?!\w).{{0,60}}")
+
+_NUMBER = r"\s?(?:\[\d+\]|\(\d+\))?\s?"
+REPLY_SUBJECT = _compiled(
+    rf"\s*{_any('re', 'aw', 'antw', 'sv', 'vs', 'rif', 'r[eé]f?', 'res', 'r', 'odp', 'ynt')}{_NUMBER}{_COLON}"
+)
+FORWARD_SUBJECT = _compiled(
+    rf"\s*{_any('fwd?', 'wg', 'tr', 'rv', 'enc', 'i', 'doorst', 'pd', 'vl', 'vb')}{_NUMBER}{_COLON}"
+)
+
+_AUTOMATIC = (
+    *("auto(?:mat(?:ic|ed))?[- ]?(?:reply|response|answer)", "out of (?:the )?office(?: auto[- ]?reply)?"),
+    *("automatische antwort", "abwesenheitsnotiz", "abwesend", "r[eé]ponse automatique", "absence du bureau"),
+    *("respuesta autom[aá]tica", "fuera de (?:la )?oficina", "resposta autom[aáà]tica"),
+    *("fora do escrit[oó]rio", "risposta automatica", "fuori sede", "automatisch antwoord"),
+    *("afwezig(?:heidsbericht)?", "odpowiedź automatyczna", "automatyczna odpowiedź"),
+    *("automatiskt svar", "automatisk svar", "autosvar", "sjálfvirkt svar", "automaattinen vastaus"),
+    *("automatick[áy] odpov[eě]ď", "automatikus válasz", "răspuns automat", "otomatik yanıt"),
+    *("automats?ki odgovor", "automatsko slanje odgovora", "samodejni odgovor", "automatinis atsakymas"),
+    *("automātiskā atbilde", "automaatvastus", "erantzun automatikoa", "αυτόματη απάντηση"),
+    *("автоматический ответ", "автоматична відповідь", "автоматичен отговор", "аутоматски одговор"),
+    *("автоматски одговор", "תגובה אוטומטית", "מענה אוטומטי", "(?:ال)?رد (?:ال)?تلقائي", "پاسخ خودکار"),
+    *("การตอบกลับอัตโนมัติ", "ตอบกลับอัตโนมัติ", "(?:thư )?trả lời tự động", "balasan (?:otomatis|automatik)"),
+    *(
+        "jawapan automatik",
+        "स्वचालित (?:उत्तर|जवाब)",
+        "自动(?:答复|回复)",
+        "自動(?:回覆|応答|返信)",
+        "자동 ?(?:회신|응답|답장)",
+    ),
+)
+AUTOMATIC_SUBJECT = _compiled(rf"\s*(?:{_any(*_AUTOMATIC)}\s?(?:{_COLON}|\Z)|\[{_any(*_AUTOMATIC)}\])")
+
+_BOUNCED = (
+    *("undeliver(?:ed|able)", "mail (?:delivery|system) (?:fail|system|sub|error)", "mail delivery:? failed"),
+    *("delivery (?:status|fail|has failed|incomplete|notification|problem|error|delayed)", "failure notice"),
+    *("returned (?:e-?)?mail", "(?:message|mail) (?:not delivered|undeliverable|could not be delivered)"),
+    *(
+        "delayed mail",
+        "(?:mail|message) delayed",
+        "warning: could not send",
+        "non[- ]delivery",
+        "rejected mail",
+    ),
+    *(
+        "unzustellbar",
+        "nicht zugestellt",
+        "zustellung (?:fehlgeschlagen|verzögert)",
+        "fehlgeschlagene zustellung",
+    ),
+    *("non remis(?:e|able)?", "échec de (?:la )?(?:remise|distribution)", "no se puede entregar"),
+    *("no (?:se ha )?entregad[oa]", "fallo en la entrega", "error de entrega", "mancato recapito"),
+    *("consegna (?:non riuscita|fallita)", "impossibile recapitare", "niet (?:bestelbaar|afgeleverd)"),
+    *("onbestelbaar", "não (?:foi )?entregue", "falha na entrega", "niedostarczon", "zwrot poczty"),
+    *("nie (?:można )?dostarcz", "kunde inte levereras", "kunne ikke leveres", "nedoručiteln", "nedoručen"),
+    *(
+        "kézbesíthetetlen",
+        "не доставлен",
+        "недоставленн",
+        "配信不能",
+        "未送達",
+        "无法投递",
+        "退信",
+        "전달되지 않음",
+    ),
+)
+BOUNCE_SUBJECT = _compiled(_any(*_BOUNCED))

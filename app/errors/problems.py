@@ -1,0 +1,52 @@
+"""Errors for web services: problem documents (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from .kinds import CRMError, InvalidValue
+from .refusals import explain
+
+
+def problem(error: BaseException) -> dict[str, Any]:
+    """The error as a problem document (RFC 9457), which ``json.dumps`` takes as it is.
+
+    ``type``, ``title``, ``status``, ``detail`` and ``code``, and what the error holds beside its message.
+    A schema's pydantic.ValidationError is an ``invalid_value`` of its first field, without the value. An
+    error that is none of these and none of the database's says nothing but that something failed.
+    """
+    ours: CRMError | None = None
+    if isinstance(error, ValidationError):
+        ours = _of_schema(error)
+    elif isinstance(error, CRMError | DBAPIError | PoolTimeout):
+        ours = explain(error)
+    kind = type(ours) if ours is not None else CRMError
+    facts = {name: _plain(value) for name, value in vars(ours).items()} if ours is not None else {}
+    return facts | {
+        "type": f"urn:crm-digital-fte:problem:{kind.code}",
+        "title": (kind.__doc__ or "").partition("\n")[0] if ours is not None else "Something failed.",
+        "status": kind.http_status,
+        "detail": str(ours) if ours is not None else "The request could not be completed.",
+        "code": kind.code,
+    }
+
+
+def _of_schema(error: ValidationError) -> InvalidValue:
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    return InvalidValue(".".join(str(part) for part in first["loc"]) or error.title, first["msg"])
+
+
+def _plain(value: object) -> Any:
+    """The value in JSON's own types."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return str(value)

@@ -1,0 +1,130 @@
+"""The statements of the searches: calls of the database's function, with the columns of what it finds."""
+
+from __future__ import annotations
+
+from sqlalchemy import TextClause
+
+from ...schemas import ObjectType
+from ..indexing.parameters import typed
+
+_HIT = (
+    "hit.similarity, hit.confidence, COALESCE(hit.confidence >= least.threshold, false) AS confident, "
+    "hit.vector_rank, hit.text_rank, hit.text_score, hit.text_coverage"
+)
+# What is no object (raw SQL may have stored a list) has no keys that anybody could ask for.
+_EXTRA = "CASE WHEN jsonb_typeof(o.metadata) = 'object' THEN o.metadata END AS extra"
+_TICKET = (
+    "o.ticket_number, o.customer_id, o.conversation_id, o.subject, o.category, o.priority, o.status, "
+    f"o.source_channel, o.assigned_to, o.escalation_reason, o.resolution_notes, {_EXTRA}, "
+    "o.created_at, o.updated_at, o.resolved_at"
+)
+
+
+def _call(object_type: ObjectType, filters: str = "filters") -> str:
+    return (
+        f"search_objects('{object_type}', :query, :query_text, :max_rows, :{filters}, :min_similarity, "
+        ":query_model, :vector_weight, :text_weight) AS hit"
+    )
+
+
+def _threshold(object_type: ObjectType) -> str:
+    """That of the query's model; for a bare vector, of the model by which the object is embedded."""
+    if object_type is ObjectType.KNOWLEDGE:
+        model, dimensions = (f"o.metadata #>> '{{embedding,{name}}}'" for name in ("model", "dimensions"))
+    else:
+        model, dimensions = (
+            f"(SELECT {column} FROM embedding_models WHERE object_type = '{object_type}')"  # noqa: S608
+            for column in ("model", "CAST(dimensions AS text)")
+        )
+    return f"""
+        LEFT JOIN search_thresholds AS least
+            ON least.object_type = '{object_type}' AND least.vector_share = :vector_share
+            AND least.model = COALESCE(:threshold_model, {model})
+            AND CAST(least.dimensions AS text) = COALESCE(CAST(:model_dimensions AS text), {dimensions})
+    """
+
+
+_IS_ENOUGH = "hit.confidence >= COALESCE(CAST(:min_score AS double precision), -1)"
+
+
+def _of_one_type(object_type: ObjectType, table: str, columns: str) -> TextClause:
+    return typed(f"""
+        SELECT hit.id, hit.score, {_HIT}, {columns}
+        FROM {_call(object_type)} JOIN {table} AS o USING (id) {_threshold(object_type)}
+        WHERE {_IS_ENOUGH}
+        ORDER BY hit.score DESC, hit.id
+    """)  # noqa: S608 - nothing of a caller's is in it
+
+
+def _neighbours(name: str, first: str, last: str) -> str:
+    """Sections of the hit's document that are in use, between two places counted from its own."""
+    return f"""COALESCE((
+        SELECT jsonb_agg(
+            jsonb_build_object('id', n.id, 'title', n.title, 'content', n.content) ORDER BY place
+        )
+        FROM knowledge_documents d
+        CROSS JOIN LATERAL (SELECT array_position(d.article_ids, o.id) AS own) AS there
+        CROSS JOIN LATERAL generate_series(GREATEST(own + {first}, 1), own + {last}) AS place
+        JOIN knowledge_base AS n ON n.id = d.article_ids[place] AND n.is_active
+        WHERE d.source = o.source
+    ), '[]') AS {name}"""  # noqa: S608
+
+
+_ARTICLE = f"o.title, o.content, o.category, o.source, {_EXTRA}, o.created_at, o.updated_at"
+KNOWLEDGE = _of_one_type(ObjectType.KNOWLEDGE, "knowledge_base", _ARTICLE)
+KNOWLEDGE_AROUND = _of_one_type(
+    ObjectType.KNOWLEDGE,
+    "knowledge_base",
+    f"{_ARTICLE}, {_neighbours('before', '-:around', '-1')}, {_neighbours('after', '1', ':around')}",
+)
+MESSAGES = _of_one_type(
+    ObjectType.MESSAGE,
+    "messages",
+    "o.conversation_id, o.customer_id, o.channel, o.direction, o.role, o.content, o.content_type, "
+    f"o.delivery_status, o.processing_latency_ms, {_EXTRA}, o.created_at",
+)
+TICKETS = _of_one_type(ObjectType.TICKET, "tickets", _TICKET)
+
+
+def _any(object_type: ObjectType, table: str, columns: str, filters: str = "filters") -> str:
+    # Words weigh by their own table, so across tables their ranks are compared.
+    return f"""
+        SELECT '{object_type}' AS object_type, hit.id,
+            CASE WHEN :query IS NULL THEN 1.0 / (60 + hit.text_rank) ELSE hit.score END AS score, {_HIT},
+            {columns}
+        FROM {_call(object_type, filters)} JOIN {table} AS o USING (id) {_threshold(object_type)}
+        WHERE {_IS_ENOUGH}
+    """  # noqa: S608
+
+
+_ARTICLE_HITS = _any(
+    ObjectType.KNOWLEDGE,
+    "knowledge_base",
+    "o.title, o.content, NULL::uuid AS customer_id",
+    filters="article_filters",
+)
+_TICKET_HITS = _any(ObjectType.TICKET, "tickets", "o.subject, o.resolution_notes, o.customer_id")
+_MESSAGE_HITS = _any(ObjectType.MESSAGE, "messages", "NULL, o.content, o.customer_id")
+ALL = typed(f"""
+    SELECT * FROM ({_ARTICLE_HITS} UNION ALL {_TICKET_HITS} UNION ALL {_MESSAGE_HITS}) AS hits
+    ORDER BY score DESC, id LIMIT :max_rows
+""")  # noqa: S608
+
+SIMILAR_TICKETS = typed(f"""
+    SELECT hit.id, hit.score, {_HIT}, {_TICKET}
+    FROM tickets AS own
+    LEFT JOIN embedding_models AS present ON present.object_type = 'ticket'
+    LEFT JOIN ticket_embeddings AS embedded ON embedded.ticket_id = own.id AND embedded.model = present.model
+    CROSS JOIN search_objects(
+        'ticket', embedded.embedding::vector, CASE WHEN embedded.embedding IS NULL THEN own.subject END,
+        :max_rows, :filters, :min_similarity
+    ) AS hit
+    JOIN tickets AS o ON o.id = hit.id
+    LEFT JOIN search_thresholds AS least ON least.object_type = 'ticket' AND (
+        (least.model, least.dimensions, least.vector_share) = (present.model, present.dimensions, 1)
+        AND embedded.embedding IS NOT NULL
+        OR (least.model, least.dimensions, least.vector_share) = ('', 0, 0) AND embedded.embedding IS NULL
+    )
+    WHERE own.id = :ticket_id
+    ORDER BY hit.score DESC, hit.id
+""")  # noqa: S608

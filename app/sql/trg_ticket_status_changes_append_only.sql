@@ -1,4 +1,0 @@
-CREATE OR REPLACE TRIGGER trg_ticket_status_changes_append_only
-    BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ticket_status_changes
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change();
-ALTER TABLE ticket_status_changes ENABLE ALWAYS TRIGGER trg_ticket_status_changes_append_only;

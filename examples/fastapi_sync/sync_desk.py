@@ -1,0 +1,223 @@
+"""A support desk as an HTTP service: webhooks in, answers out, and what its agents work with.
+
+Every endpoint works by ``transaction``, which has committed when the response is made: nobody is told 200 for
+what was not stored, and a provider that is told 500 sends its message again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import Annotated, Any
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from fastapi import Body, Depends, FastAPI, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from crm_digital_fte import migrations
+from crm_digital_fte.channels import email, signatures, web_form, whatsapp
+from crm_digital_fte.database import Health, make_engine, make_session_factory, probe, transaction
+from crm_digital_fte.embeddings import LexicalEmbedder
+from crm_digital_fte.errors import CRMError, InvalidValue, problem
+from crm_digital_fte.models import Message
+from crm_digital_fte.schemas import HistoryEntry, KnowledgeHit, MergePlan, OutboundMessage, UnmergeReport
+from crm_digital_fte.services import conversations, merging, outbox, search, timeline
+
+log = logging.getLogger(__name__)
+EMBEDDER = LexicalEmbedder()  # built in; or OpenAIEmbedder, FastEmbedder
+
+
+class Settings(BaseSettings):
+    """From ``DESK_*``. A secret has no default: an empty one lets anybody sign."""
+
+    model_config = SettingsConfigDict(env_prefix="DESK_")
+    public_url: str  # as the providers call it: Twilio signs the URL
+    twilio_auth_token: str
+    meta_app_secret: str
+    meta_verify_token: str
+    mail_secret: str
+    mailbox: str = "support@techcorp.example"
+    authserv_id: str = "mx.techcorp.example"  # our mail server, whose verdict on a sender counts
+    allow_insecure_tls: bool = False  # a database in a network that is ours alone, as in docker-compose.yml
+
+
+@dataclass(frozen=True)
+class Desk:
+    settings: Settings
+    engine: Engine
+    sessions: sessionmaker[Session]
+
+
+class Forbidden(CRMError):
+    """Whoever called is not who it says."""
+
+    code = "forbidden"
+    http_status = 403
+
+
+@asynccontextmanager
+async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    settings, url = Settings(), migrations.resolve_url()  # DATABASE_URL, else embedded
+    migrations.upgrade(url)  # of many processes that start at once one migrates, and the others wait
+    engine = make_engine(url, allow_insecure_tls=settings.allow_insecure_tls)
+    yield {"desk": Desk(settings, engine, make_session_factory(engine))}
+    engine.dispose()
+
+
+app = FastAPI(title="Support desk", lifespan=lifespan)
+
+
+def answer_problem(_request: Request, error: Exception) -> Response:
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        error = InvalidValue(".".join(str(part) for part in first["loc"][1:]) or "body", first["msg"])
+    document = problem(error)
+    if document["status"] >= 500:
+        # Not the database's own text: it repeats the refused row.
+        log.error("%s: %s", document["code"], type(error).__name__)
+    return JSONResponse(document, document["status"], media_type="application/problem+json")
+
+
+for kind in (CRMError, SQLAlchemyError, ValidationError, RequestValidationError):
+    app.add_exception_handler(kind, answer_problem)
+
+
+def desk_of(request: Request) -> Desk:
+    desk: Desk = request.state.desk
+    return desk
+
+
+async def body_of(request: Request) -> bytes:
+    return await request.body()
+
+
+AtDesk = Annotated[Desk, Depends(desk_of)]
+Raw = Annotated[bytes, Depends(body_of)]
+Actor = Annotated[str, Header(alias="X-Actor", description="human:7; set by the login in front of us")]
+Text = Annotated[str, Body(embed=True)]
+
+
+def twilio_form(request: Request, body: Raw, desk: AtDesk) -> dict[str, str]:
+    form = parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
+    url = f"{desk.settings.public_url}{request.url.path}?{request.url.query}".rstrip("?")
+    signature = request.headers.get("X-Twilio-Signature")
+    if not signatures.twilio(url, form, signature, desk.settings.twilio_auth_token):
+        raise Forbidden("this was not signed by Twilio")
+    return dict(form)
+
+
+TwilioForm = Annotated[dict[str, str], Depends(twilio_form)]
+
+
+@app.post("/twilio/messages")
+def receive_twilio(form: TwilioForm, desk: AtDesk) -> Response:
+    transaction(desk.sessions, conversations.ingest, whatsapp.parse_twilio(form))
+    return Response("<Response/>", media_type="text/xml")
+
+
+@app.post("/twilio/status", status_code=204)
+def receive_twilio_status(form: TwilioForm, desk: AtDesk, message_id: UUID | None = None) -> None:
+    report = whatsapp.parse_twilio_status(form, message_id=message_id)
+    transaction(desk.sessions, outbox.record_delivery, report)
+
+
+@app.get("/meta")
+def confirm_meta(request: Request, desk: AtDesk) -> PlainTextResponse:
+    token = request.query_params.get("hub.verify_token", "")
+    if not compare_digest(token.encode(), desk.settings.meta_verify_token.encode()):
+        raise Forbidden("this is not the token that was agreed with Meta")
+    return PlainTextResponse(request.query_params.get("hub.challenge", ""))
+
+
+@app.post("/meta", status_code=204)
+def receive_meta(request: Request, body: Raw, desk: AtDesk) -> None:
+    signature = request.headers.get("X-Hub-Signature-256")
+    if not signatures.meta(body, signature, desk.settings.meta_app_secret):
+        raise Forbidden("this was not signed by Meta")
+    for message in whatsapp.parse_meta(body):  # each is stored on its own; the webhook may come again
+        transaction(desk.sessions, conversations.ingest, message)
+    transaction(desk.sessions, outbox.record_deliveries, whatsapp.parse_meta_statuses(body))
+
+
+@app.post("/mail", status_code=204)
+def receive_mail(body: Raw, desk: AtDesk, x_mail_secret: Annotated[str, Header()] = "") -> None:
+    if not compare_digest(x_mail_secret.encode(), desk.settings.mail_secret.encode()):
+        raise Forbidden("this is not our mail server")
+    mail = email.parse(body, account=desk.settings.mailbox, authserv_id=desk.settings.authserv_id)
+    transaction(desk.sessions, conversations.ingest, mail)
+
+
+@app.post("/form", status_code=204)
+def receive_form(form: dict[str, Any], desk: AtDesk) -> None:
+    transaction(desk.sessions, conversations.ingest, web_form.parse(form))
+
+
+def write_answer(session: Session, conversation_id: UUID, text: str, *, actor: str) -> Message:
+    """Put the text into the channel's voice and into the outbox: two services, one transaction."""
+    letter = conversations.render_reply(session, conversation_id, text)
+    answer = OutboundMessage(content=letter.content, content_type=letter.content_type)
+    return conversations.reply(session, conversation_id, answer, actor=actor)
+
+
+@app.post("/conversations/{conversation_id}/answers", status_code=202)
+def answer(conversation_id: UUID, text: Text, desk: AtDesk, actor: Actor) -> dict[str, UUID]:
+    message = transaction(desk.sessions, write_answer, conversation_id, text, actor=actor)
+    return {"message_id": message.id}
+
+
+class HistoryPage(BaseModel):
+    items: tuple[HistoryEntry, ...]
+    next: str | None  # the ``before`` of the following page
+
+
+@app.get("/customers/{customer_id}/history")
+def read_history(customer_id: UUID, desk: AtDesk, before: str | None = None) -> HistoryPage:
+    page = transaction(desk.sessions, timeline.history, customer_id, before=before)
+    return HistoryPage(items=page.items, next=page.token())
+
+
+@app.get("/merges/plan")
+def plan_merge(survivor_id: UUID, absorbed_id: UUID, desk: AtDesk) -> MergePlan:
+    return transaction(desk.sessions, merging.plan_merge, survivor_id, absorbed_id)
+
+
+@app.post("/merges", status_code=201)
+def merge(plan: MergePlan, reason: Text, desk: AtDesk, actor: Actor) -> dict[str, UUID]:
+    """Do exactly what the plan says that somebody has looked at, or nothing."""
+    record = transaction(
+        desk.sessions,
+        merging.merge,
+        plan.survivor_id,
+        plan.absorbed_id,
+        actor=actor,
+        reason=reason,
+        fingerprint=plan.fingerprint,
+    )
+    return {"merge_id": record.id}
+
+
+@app.post("/merges/{merge_id}/undo")
+def undo_merge(merge_id: UUID, reason: Text, desk: AtDesk, actor: Actor) -> UnmergeReport:
+    return transaction(desk.sessions, merging.unmerge, merge_id, actor=actor, reason=reason)
+
+
+@app.get("/search")
+def search_articles(q: str, desk: AtDesk) -> list[KnowledgeHit]:
+    return transaction(desk.sessions, search.search_knowledge, q, embedder=EMBEDDER, mode="hybrid")
+
+
+@app.get("/health")
+def health(desk: AtDesk, response: Response) -> Health:
+    health = probe(desk.engine, revision=migrations.head())
+    response.status_code = 200 if health.ok else 503
+    return health

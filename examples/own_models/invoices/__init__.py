@@ -1,0 +1,1 @@
+"""What customers owe: tables of our own beside those of the CRM."""

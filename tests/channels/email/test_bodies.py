@@ -1,0 +1,193 @@
+"""What of a mail is its text, and what is a file."""
+
+from __future__ import annotations
+
+import base64
+import quopri
+
+import pytest
+
+from app.channels import email
+from app.models import ContentType
+from app.schemas import InboundMessage
+
+
+def part(content_type: str, body: str, *headers: str) -> str:
+    return "\r\n".join(["--B", f"Content-Type: {content_type}", *headers, "", body, ""])
+
+
+def mixed(*parts: str, kind: str = "mixed") -> InboundMessage:
+    head = f"From: ann@example.com\r\nTo: s@x.example\r\nContent-Type: multipart/{kind}; boundary=B\r\n\r\n"
+    return email.parse(f"{head}{''.join(parts)}--B--\r\n".encode())
+
+
+def root(body: str, *headers: str) -> InboundMessage:
+    return email.parse("\r\n".join(["From: ann@example.com", "To: s@x.example", *headers, "", body]).encode())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ['Content-Type: text/plain; name="mail.txt"'],
+        ["Content-Type: text/plain", "Content-Disposition: inline; filename=mail.txt"],
+        ["Content-Type: text/markdown"],
+        ["Content-Type: text/x-markdown"],
+        ["Content-Type: application/octet-stream"],
+        ["Content-Type: text/plain", "Content-Disposition: attachment"],
+        ["Content-Type: text/plain", "Content-Disposition: inline"],
+    ],
+)
+def test_the_only_text_is_the_message_whatever_it_is_called(headers):
+    message = root("**Where** is my order?", *headers)
+
+    assert (message.content, message.content_type) == ("**Where** is my order?", ContentType.TEXT)
+    assert message.attachments == ()
+
+
+def test_a_named_text_beside_the_message_is_a_file():
+    message = mixed(part("text/plain", "See the log"), part("text/plain; name=a.log", "error 5"))
+
+    assert message.content == "See the log"
+    assert [(file.filename, file.size) for file in message.attachments] == [("a.log", 7)]
+
+
+def test_a_named_text_beside_other_files_is_the_message():
+    message = mixed(part("text/plain; name=mail.txt", "See the picture"), part("image/png; name=a.png", "x"))
+
+    assert message.content == "See the picture"
+    assert [file.filename for file in message.attachments] == ["a.png"]
+
+
+@pytest.mark.parametrize("body", ["\0\1", "\ufffe\0"])
+def test_octets_that_are_no_text_are_a_file(body):
+    message = root(body, "Content-Type: application/octet-stream")
+
+    assert message.content_type is ContentType.ATTACHMENT_NOTICE
+    assert len(message.attachments) == 1
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["base64 ", "base64 (MIME)", "(x) BASE64", '"base64"', "base64;", "Base64\t", "base-64", "X-Base64"],
+)
+def test_what_stands_around_the_name_of_an_encoding_does_not_hide_it(encoding):
+    written = base64.b64encode(b"Where is my order?").decode()
+
+    assert root(written, f"Content-Transfer-Encoding: {encoding}").content == "Where is my order?"
+
+
+@pytest.mark.parametrize("encoding", ["Quoted Printable", "quoted_printable", "quoted-printable;"])
+def test_an_encoding_may_be_hyphenated_in_any_way(encoding):
+    assert root("Caf=C3=A9", f"Content-Transfer-Encoding: {encoding}").content == "Caf\u00e9"
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/x-notes", "text/prs.fallenstein.rst", "application/text", "text/unknown", "text"]
+)
+def test_text_of_any_kind_that_is_the_whole_mail_is_the_message(kind):
+    message = root("Where is my order?", f"Content-Type: {kind}")
+
+    assert (message.content, message.attachments) == ("Where is my order?", ())
+
+
+@pytest.mark.parametrize("kind", ["text/calendar", "text/csv", "text/rtf", "text/vcard"])
+def test_text_for_programs_is_a_file(kind):
+    message = root("BEGIN", f"Content-Type: {kind}")
+
+    assert message.content_type is ContentType.ATTACHMENT_NOTICE
+    assert [file.media_type for file in message.attachments] == [kind]
+
+
+def test_a_mail_that_is_one_attached_text_is_readable_and_a_file():
+    message = root("Where is my order?", 'Content-Disposition: attachment; filename="question.txt"')
+
+    assert message.content == "Where is my order?"
+    assert [file.filename for file in message.attachments] == ["question.txt"]
+
+
+def test_a_text_that_is_attached_without_a_name_is_the_message():
+    message = mixed(part("text/plain", "Where is my order?", "Content-Disposition: attachment"))
+
+    assert (message.content, message.attachments) == ("Where is my order?", ())
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable", "Base64 (MIME)"])
+def test_a_message_within_the_message_is_readable_in_any_encoding(encoding):
+    inner = b"From: zoe@example.org\r\nSubject: Invoice 17\r\n\r\nPlease pay 5 \xe2\x82\xac."
+    code = base64.encodebytes if "64" in encoding else quopri.encodestring
+    encoded = code(inner.replace(b"\r", b"")).decode().replace("\n", "\r\n")
+    message = mixed(part("message/rfc822", encoded, f"Content-Transfer-Encoding: {encoding}"))
+
+    assert "Subject: Invoice 17\n\nPlease pay 5 \u20ac." in message.content
+
+
+@pytest.mark.parametrize("breaker", [" ", "\r\n \r\n", "\t", "!"])
+def test_base64_with_strays_in_it_is_decoded(breaker):
+    written = base64.b64encode(b"Where is my order?").decode()
+    body = f"{written[:7]}{breaker}{written[7:]}"
+
+    assert root(body, "Content-Transfer-Encoding: base64").content == "Where is my order?"
+
+
+@pytest.mark.parametrize(
+    ("page", "content"),
+    [
+        (
+            '<img alt="Sale: 50% off" src=a><img alt="" src=b><img alt="Order now" src=c>',
+            "The message has no text, only pictures: Sale: 50% off, Order now",
+        ),
+        ("<p><img src=a></p>", "The message has no text, only pictures"),
+        ('<img src=t width="1" height="1">', ""),
+        ('<p>Text</p><img alt="Logo">', "Text"),
+    ],
+)
+def test_a_page_of_pictures_says_what_they_show(page, content):
+    message = root(page, "Content-Type: text/html")
+
+    assert message.content == message.new_text == content
+    notice = ContentType.ATTACHMENT_NOTICE if content.startswith("The message") else ContentType.TEXT
+    assert message.content_type is notice
+
+
+def test_amp_is_another_form_of_the_message_and_neither_text_nor_file():
+    amp = part("text/x-amp-html", "<p>amp</p>")
+    page = part("text/html", "<p>page</p>")
+
+    assert mixed(amp, page, kind="alternative").content == "page"
+    assert mixed(part("text/plain", "plain"), amp, page, kind="alternative").attachments == ()
+
+
+def test_a_message_within_the_message_is_readable_and_a_file():
+    inner = (
+        "From: =?utf-8?q?Zo=C3=AB?= <zoe@example.org>\r\nSubject: Invoice 17\r\nDate: Mon, 3 Mar 2025 10:00:00 +0000"
+        "\r\n\r\nPlease pay."
+    )
+    message = mixed(part("text/plain", "Is this real?"), part("message/rfc822", inner))
+
+    assert message.new_text == "Is this real?"
+    assert message.content.split("\n") == [
+        "Is this real?",
+        "",
+        "---------- Forwarded message ----------",
+        "From: Zoë <zoe@example.org>",
+        "Date: Mon, 3 Mar 2025 10:00:00 +0000",
+        "Subject: Invoice 17",
+        "",
+        "Please pay.",
+    ]
+    (file,) = message.attachments
+    assert (file.filename, file.media_type) == ("Invoice 17.eml", "message/rfc822")
+    assert file.size == len(inner.encode())
+
+
+def test_of_a_message_that_only_encloses_another_that_is_new():
+    message = mixed(part("message/rfc822", "From: zoe@example.org\r\n\r\nPlease pay."))
+
+    assert message.new_text == message.content
+    assert "Please pay." in message.new_text
+
+
+def test_files_of_an_enclosed_message_are_files():
+    inner = "Content-Type: multipart/mixed; boundary=C\r\n\r\n--C\r\nContent-Type: image/png; name=a.png\r\n\r\nx\r\n--C--"
+
+    assert [file.filename for file in mixed(part("message/rfc822", inner)).attachments] == [None, "a.png"]

@@ -1,0 +1,201 @@
+"""Erasing a person: nothing is left of what was written about it, and all else is as it was."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.errors import (
+    CustomerErased,
+    CustomerNotFound,
+    InvalidValue,
+    UnderLegalHold,
+    from_database,
+)
+from app.models import Customer
+from app.schemas import Identifier
+from app.services import identity, merging, privacy, tickets
+from app.testing import CustomerFactory, TicketFactory
+from tests.services.privacy.planting import person_of
+
+BY = {"actor": "human:7", "reason": "asked by letter of 3 May"}
+KEY = "a key that is kept elsewhere"
+
+
+def test_what_is_left_is_counted_and_repeating_it_tells_the_same(session):
+    customer_id = person_of(session)
+    plan = privacy.plan_erasure(session, customer_id)
+    assert session.get_one(Customer, customer_id).name == "Wanda Wolf"
+
+    report = privacy.erase_customer(session, customer_id, **BY)
+
+    assert plan.rows == report.rows
+    counted = {"customers": 1, "messages": 1, "tickets": 1, "ticket_status_changes": 1}
+    assert report.rows.items() >= counted.items()
+    assert privacy.erase_customer(session, customer_id, actor="human:8", reason="once more") == report
+    assert privacy.plan_erasure(session, customer_id).erased_at == report.erased_at
+    customer = session.get_one(Customer, customer_id)
+    assert (customer.contact_email, customer.name) == (None, None)
+
+
+def test_the_record_of_tickets_holds_and_an_erased_word_cannot_be_put_back(session):
+    customer_id = person_of(session)
+    ticket_id = session.scalars(
+        text("SELECT id FROM tickets WHERE customer_id = :id"), {"id": customer_id}
+    ).one()
+
+    privacy.erase_customer(session, customer_id, **BY)
+
+    entries = tickets.status_history(session, ticket_id)
+    assert [entry.comment for entry in entries] == [None] * len(entries)
+    assert "human:7" in {entry.changed_by for entry in entries}
+    tickets.change_status(session, ticket_id, "resolved", actor="human:7", comment="Closed for good")
+    assert tickets.verify_history(session, ticket_id) == []
+    session.execute(text("ALTER TABLE ticket_status_changes DISABLE TRIGGER USER"))
+    for tampering in (
+        "UPDATE ticket_status_changes SET comment = 'She was kind' WHERE salt IS NULL",
+        "UPDATE ticket_status_changes SET changed_by = 'human:8' WHERE salt IS NULL",
+        "UPDATE ticket_status_changes SET erasure_id = gen_random_uuid() WHERE salt IS NULL",
+        """
+        UPDATE ticket_status_changes
+        SET words_hash = record_words_hash(salt, changed_by, ARRAY[comment]), salt = NULL, comment = NULL
+        WHERE comment IS NOT NULL
+        """,
+    ):
+        savepoint = session.begin_nested()
+        session.execute(text(tampering))
+        findings = tickets.verify_history(session, ticket_id)
+        assert [finding.fault for finding in findings] == ["edited"], tampering
+        savepoint.rollback()
+
+
+def test_a_legal_hold_refuses_until_it_is_released(session):
+    customer_id, other_id = person_of(session), CustomerFactory().id
+    hold = privacy.place_hold(session, customer_id, actor="human:7", reason="a trial")
+    merging.merge(session, other_id, customer_id, actor="human:7", reason="one")
+
+    for id_ in (customer_id, other_id):
+        with pytest.raises(UnderLegalHold):
+            privacy.erase_customer(session, id_, **BY)
+        assert privacy.plan_erasure(session, id_).is_held
+    assert privacy.export_customer(session, customer_id).is_held
+
+    privacy.release_hold(session, hold.id, actor="human:8", reason="it is over")
+    assert privacy.erase_customer(session, customer_id, **BY).rows
+
+
+@pytest.mark.parametrize("reason", ["asked by Wanda  WOLF.", "who is {email}", "", "\x00"])
+def test_a_reason_that_names_the_person_is_refused(session, reason):
+    customer_id = person_of(session)
+    email = session.get_one(Customer, customer_id).email
+
+    with pytest.raises(InvalidValue) as refused:
+        privacy.erase_customer(session, customer_id, actor="human:7", reason=reason.format(email=email))
+
+    assert refused.value.field == "reason"
+    assert "wolf" not in str(refused.value).lower()
+    assert session.get_one(Customer, customer_id).name == "Wanda Wolf"
+
+
+def test_nobody_to_erase(session):
+    with pytest.raises(CustomerNotFound):
+        privacy.erase_customer(session, uuid4(), **BY)
+
+
+WRITES = {
+    "an identifier": """
+        INSERT INTO customer_identifiers (customer_id, identifier_type, identifier_value, channel)
+        VALUES (:id, 'email', 'back@post.example', 'email')
+    """,
+    "a conversation": "INSERT INTO conversations (customer_id, channel) VALUES (:id, 'email')",
+    "a message": """
+        INSERT INTO messages (conversation_id, customer_id, channel, direction, role, content)
+        SELECT id, :id, 'email', 'inbound', 'customer', 'Hello' FROM conversations LIMIT 1
+    """,
+    "a message's words": "UPDATE messages SET content = 'Hello' WHERE customer_id = :id",
+    "a profile": "UPDATE customers SET name = 'Wanda' WHERE id = :id",
+    "a ticket": "UPDATE tickets SET customer_id = :id",
+    "another reason": "UPDATE erasures SET reason = 'none' WHERE customer_id = :id",
+    "the words of an event": "UPDATE identity_events SET reason = 'x'",
+    "the words of an entry": "UPDATE ticket_status_changes SET comment = NULL",
+}
+
+
+@pytest.mark.parametrize("statement", WRITES.values(), ids=WRITES)
+def test_nothing_is_written_for_an_erased_customer(session, statement):
+    customer_id = person_of(session)
+    TicketFactory()
+    privacy.erase_customer(session, customer_id, **BY)
+
+    with pytest.raises(IntegrityError) as refused, session.begin_nested():
+        session.execute(text(statement), {"id": customer_id})
+
+    assert from_database(refused.value) is not None
+
+
+def test_services_refuse_an_erased_customer(session):
+    customer_id, other_id = person_of(session), CustomerFactory().id
+    privacy.erase_customer(session, customer_id, **BY)
+
+    for call in (
+        lambda: merging.merge(session, other_id, customer_id, actor="human:7", reason="one"),
+        lambda: merging.plan_merge(session, customer_id, other_id),
+        lambda: privacy.place_hold(session, customer_id, actor="human:7", reason="late"),
+    ):
+        with pytest.raises(CustomerErased):
+            call()
+
+
+def test_who_comes_back_is_somebody_new_and_a_caller_with_the_key_is_told(session):
+    email = Identifier(type="email", value="wanda@post.example", verified=True)
+    number = Identifier(type="whatsapp", value="whatsapp:+4915112345678", verified=True)
+    first = identity.resolve(session, [email], channel="email", erasure_key=KEY)
+    identity.attach_identifier(session, first.customer_id, number, channel="whatsapp", actor="human:7")
+    report = privacy.erase_customer(session, first.customer_id, **BY, erasure_key=KEY)
+    assert report.remembered == 2
+
+    phone = Identifier(type="phone", value="+49 151 12345678")
+    again = identity.resolve(session, [email, phone], channel="web_form", erasure_key=KEY)
+
+    assert again.customer_id != first.customer_id
+    (erased,) = again.erased_before
+    assert (erased.customer_id, erased.erased_at) == (first.customer_id, report.erased_at)
+    assert {identifier.value for identifier in erased.identifiers} == {"wanda@post.example", "+4915112345678"}
+    (same,) = privacy.find_erasures(session, [phone], erasure_key=KEY)
+    assert same.erasure_id == erased.erasure_id
+    assert privacy.find_erasures(session, [phone], erasure_key="another key, as long") == ()
+    assert identity.resolve(session, [email], channel="email").erased_before == ()
+
+
+def test_without_a_key_no_address_is_remembered(session):
+    assert privacy.erase_customer(session, person_of(session), **BY).remembered == 0
+    with pytest.raises(InvalidValue, match="erasure_key"):
+        privacy.erase_customer(session, person_of(session), **BY, erasure_key="short")
+
+
+def test_rows_of_other_applications_are_named_and_left(session):
+    customer_id: UUID = person_of(session)
+    session.execute(text("CREATE TABLE orders (id int PRIMARY KEY, buyer uuid REFERENCES customers)"))
+    orders = "INSERT INTO orders SELECT n, :id FROM generate_series(1, 3) AS n"
+    session.execute(text(orders), {"id": customer_id})
+
+    plan = privacy.plan_erasure(session, customer_id)
+    report = privacy.erase_customer(session, customer_id, **BY)
+
+    assert plan.foreign_rows == report.foreign_rows == {"orders": 3}
+
+
+def test_plain_sql_erases_as_well(session: Session):
+    customer_id = person_of(session)
+
+    session.execute(
+        text("INSERT INTO erasures (customer_id, actor, reason) VALUES (:id, 'human:7', 'asked')"),
+        {"id": customer_id},
+    )
+    session.expire_all()
+
+    assert session.get_one(Customer, customer_id).name is None

@@ -1,0 +1,85 @@
+"""What is too old loses its words, batch by batch."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from app.errors import InvalidValue
+from app.models import AgentMetric, Message
+from app.services import privacy
+from app.testing import AgentMetricFactory, ConversationFactory, MessageFactory
+
+YEAR = timedelta(days=365)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def all_batches(session, **options) -> list[int]:
+    counts, after = [], None
+    while True:
+        report = privacy.retain(session, after=after, **options)
+        counts.append(report.rows)
+        if (after := report.next) is None:
+            return counts
+
+
+def test_old_messages_lose_their_words_and_stay_counted(session):
+    conversation = ConversationFactory()
+    for n in range(5):
+        MessageFactory(
+            conversation=conversation,
+            created_at=LONG_AGO + timedelta(days=n % 3),
+            content=f"Old words {n}",
+            extra={"auto_reply": True, "subject": "Help"},
+        )
+    fresh = MessageFactory(conversation=conversation, content="Fresh words")
+
+    assert all_batches(session, older_than=YEAR, what="messages", limit=2) == [2, 2, 1]
+
+    old = session.scalars(select(Message).where(Message.created_at < LONG_AGO + YEAR)).all()
+    assert [(message.content, message.extra) for message in old] == [
+        ("", {"erased": True, "auto_reply": True})
+    ] * 5
+    assert session.get_one(Message, fresh.id, populate_existing=True).content == "Fresh words"
+    assert all_batches(session, older_than=YEAR, what="messages") == [0]
+
+
+def test_messages_under_a_legal_hold_keep_their_words(session):
+    held = MessageFactory(created_at=LONG_AGO, content="Evidence")
+    hold = privacy.place_hold(session, held.customer_id, actor="human:7", reason="a trial")
+    assert all_batches(session, older_than=YEAR, what="messages") == [0]
+
+    privacy.release_hold(session, hold.id, actor="human:7", reason="over")
+    assert all_batches(session, older_than=YEAR, what="messages") == [1]
+
+
+def test_old_measurements_go(session):
+    for n in range(3):
+        AgentMetricFactory(recorded_at=LONG_AGO + timedelta(days=n))
+    AgentMetricFactory()
+
+    assert sum(all_batches(session, older_than=YEAR, what="metrics", limit=2)) == 3
+    assert session.scalar(select(func.count()).select_from(AgentMetric)) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"older_than": timedelta(0), "what": "messages"}, "older_than"),
+        ({"older_than": 365, "what": "messages"}, "older_than"),
+        ({"older_than": YEAR, "what": "tickets"}, "what"),
+        ({"older_than": YEAR, "what": "messages", "limit": 0}, "limit"),
+        ({"older_than": YEAR, "what": "messages", "after": "yesterday"}, "after"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(session, options, field):
+    with pytest.raises(InvalidValue) as refused:
+        privacy.retain(session, **options)
+    assert refused.value.field == field
+
+
+def test_longer_than_time_itself_is_nothing(session):
+    MessageFactory(created_at=LONG_AGO)
+    assert privacy.retain(session, older_than=timedelta.max, what="messages").rows == 0
