@@ -25,6 +25,7 @@ from sqlalchemy.pool import NullPool
 from app import embedded, migrations
 from app.database import make_engine
 from app.embedded import Server
+from app.embeddings import get_embedder
 from app.errors import EmbeddedUnavailable
 from app.migrations import back_up, restore
 from app.operations.doctor import examine
@@ -161,7 +162,7 @@ def use_the_rest(desk: Desk) -> None:
         session.execute(text("INSERT INTO orders VALUES (1, :customer)"), {"customer": absorbed})
         merging.merge(session, kept, absorbed, reason="one person", actor="human:7")
         channel_settings.change(session, "email", tone="formal", max_response_length=321, actor="human:7")
-        search.calibrate(session, ["export"], ["zeppelin"], embedder=services_as_app.AnotherModel())
+        search.calibrate(session, ["export"], ["zeppelin"], embedder=get_embedder("lexical"))
     examine(desk.admin, only=["ticket_numbers"], fix=True)
 
 
