@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
+from itertools import pairwise
+from textwrap import dedent
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeAlias, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 E = TypeVar("E", bound=StrEnum)
 OrText: TypeAlias = Annotated[E | str, Field(union_mode="left_to_right")]
@@ -52,7 +59,8 @@ KeptMoment: TypeAlias = Annotated[datetime | None, BeforeValidator(_moment)]
 class Schema(BaseModel):
     """Frozen; unknown fields are refused; errors do not repeat the input, which may be personal.
 
-    The text under a field is its description in JSON Schema.
+    The text under a field is its description in JSON Schema. It is read from the source when that is made:
+    ``use_attribute_docstrings`` would read it with every import.
     """
 
     model_config = ConfigDict(
@@ -60,5 +68,35 @@ class Schema(BaseModel):
         extra="forbid",
         hide_input_in_errors=True,
         from_attributes=True,
-        use_attribute_docstrings=True,
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        fields = handler.resolve_ref_schema(schema).get("properties", {})
+        for owner in cls.__mro__:
+            for name, text in _field_texts(owner).items():
+                if name in fields:
+                    fields[name].setdefault("description", text)
+        return schema
+
+
+@cache
+def _field_texts(owner: type) -> dict[str, str]:
+    """The text under each field in the body of a schema of ours; none where the source is not at hand."""
+    if not issubclass(owner, Schema):
+        return {}
+    try:
+        (body,) = ast.parse(dedent(inspect.getsource(owner))).body
+    except (OSError, TypeError):
+        return {}
+    assert isinstance(body, ast.ClassDef)
+    return {
+        field.target.id: inspect.cleandoc(below.value.value)
+        for field, below in pairwise(body.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+        if isinstance(below.value.value, str)
+    }

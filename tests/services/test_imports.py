@@ -59,3 +59,17 @@ def test_engines_import_neither_services_nor_migrations():
     upper = "('app.services', 'app.migrations')"
     code = f"import sys, app.database; assert not [n for n in sys.modules if n.startswith({upper})]"
     assert imported(code) & (LATER - {"tenacity"}) == set()
+
+
+def test_mappers_and_descriptions_wait_for_their_first_use():
+    code = f"""
+from linecache import cache
+from sqlalchemy import event
+from sqlalchemy.orm import Mapper
+configured = []
+event.listen(Mapper, "before_configured", lambda: configured.append(True))
+{SERVICES}
+assert not configured, "a statement of a module configures the mappers"
+assert not [file for file in cache if "/schemas/" in file], "a schema's source is read"
+"""
+    imported(code)

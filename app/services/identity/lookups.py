@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BindParameter, bindparam, func, or_, select
+from sqlalchemy import BindParameter, Select, bindparam, func, or_, select
 from sqlalchemy.orm import Session, selectinload
 
 from ...models import Customer, CustomerIdentifier, CustomerRedirect, IdentityEvent
@@ -21,11 +22,6 @@ _LATEST = select(IdentityEvent).where(_ABOUT).order_by(IdentityEvent.seq.desc())
 _COUNT = select(func.count()).select_from(IdentityEvent).where(_ABOUT)
 _ADDRESSES = select(CustomerIdentifier.id, CustomerIdentifier.identifier_value).where(
     CustomerIdentifier.id.in_(bindparam("ids", expanding=True))
-)
-_CUSTOMERS = (
-    select(Customer)
-    .where(Customer.id.in_(bindparam("ids", expanding=True)))
-    .options(selectinload(Customer.identifiers))
 )
 
 
@@ -61,4 +57,11 @@ def customers_with_identifiers(session: Session, customer_ids: Collection[UUID])
         InvalidValue: not a list of ids, or of too many.
     """
     ids = checked_uuids("customer_ids", customer_ids)
-    return {customer.id: customer for customer in session.scalars(_CUSTOMERS, {"ids": ids})}
+    return {customer.id: customer for customer in session.scalars(_customers(), {"ids": ids})}
+
+
+# Its option configures all mappers: with the first use, not with the import.
+@cache
+def _customers() -> Select[Customer]:
+    its_ids = Customer.id.in_(bindparam("ids", expanding=True))
+    return select(Customer).where(its_ids).options(selectinload(Customer.identifiers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -71,12 +72,23 @@ def verify_history(session: Session, ticket_id: UUID | None = None) -> list[Hist
         TicketNotFound: there is no such ticket.
     """
     if ticket_id is None:
-        findings = session.execute(_OF_ALL)
+        findings = session.execute(_of_all())
     else:
         ticket_id = checked_uuid("ticket_id", ticket_id)
         assert_ticket(session, ticket_id)
-        findings = session.execute(_OF_ONE, {"ticket_id": ticket_id})
+        findings = session.execute(_of_one(), {"ticket_id": ticket_id})
     return [HistoryFinding.model_validate(row) for row in findings]
+
+
+# Large, and seldom needed: built with the first use, not with the import.
+@cache
+def _of_all() -> Select[*tuple[Any, ...]]:
+    return _verification()
+
+
+@cache
+def _of_one() -> Select[*tuple[Any, ...]]:
+    return _verification(Ticket.id == TICKET_ID)
 
 
 def _verification(*chosen: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
@@ -204,7 +216,3 @@ def _entries(chain: _Chain, chosen: Sequence[ColumnElement[bool]]) -> Subquery:
         .where(*chosen)
         .subquery()
     )
-
-
-_OF_ALL = _verification()
-_OF_ONE = _verification(Ticket.id == TICKET_ID)
