@@ -14,6 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -51,9 +52,8 @@ def grow(databases: Databases, sizes: Sequence[int], *, calls: int, seed: int = 
     bases = {databases.clone(): Base(messages) for messages in sizes}
     load = [load_average()]
     try:
-        for url, base in bases.items():
-            with timed(f"a base of {base.messages:,} messages"):
-                fill(url, base, seed=seed)
+        with ThreadPoolExecutor(len(bases)) as pool:
+            list(pool.map(lambda one: _fill(*one, seed), bases.items()))
         load.append(load_average())
         with ExitStack() as stack, timed("calls"):
             sides = {url: stack.enter_context(closing(connect(url))) for url in bases}
@@ -88,6 +88,11 @@ def grow(databases: Databases, sizes: Sequence[int], *, calls: int, seed: int = 
     finally:
         for url in bases:
             databases.drop(url)
+
+
+def _fill(url: str, base: Base, seed: int) -> None:
+    with timed(f"a base of {base.messages:,} messages"):
+        fill(url, base, seed=seed)
 
 
 def _disk(side: psycopg.Connection) -> dict[str, Any]:

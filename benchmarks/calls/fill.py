@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from uuid import UUID
 
@@ -34,6 +35,7 @@ _SECONDARY = """
     FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
     WHERE t.relname = ANY (%s) AND t.relnamespace = 'public'::regnamespace
         AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.oid)
+    ORDER BY pg_get_indexdef(i.oid) NOT LIKE '%% gin %%'
 """
 _TRIGGERS = """
     SELECT tgname, CASE tgenabled WHEN 'A' THEN 'ENABLE ALWAYS' ELSE 'ENABLE' END
@@ -58,6 +60,7 @@ _BESIDE = {
 }
 """What the triggers write that are spared, but for the queue of embeddings: that is empty, as of a worker
 that has caught up."""
+_WRITTEN = "ticket_status_changes", "ticket_record_heads", "change_feed"
 _CAUGHT_UP = """
     WITH emptied AS (DELETE FROM embedding_queue)
     INSERT INTO embedding_models (object_type, model, dimensions)
@@ -85,44 +88,50 @@ TABLES = {
     "agent_metrics": "id, metric_type, channel, value, recorded_at",
 }
 """The tables that are loaded, and their columns."""
-_FIRST = "customers", "conversations"
-_THEN = (
-    ("messages", "provider_messages"),
-    ("tickets",),
-    ("customer_identifiers", "identity_events", "conversation_routes", "agent_metrics"),
+_STEPS = (
+    (("customers", "conversations"),),
+    (("messages",), ("tickets",), ("customer_identifiers", "identity_events"), ("conversation_routes",)),
+    (("provider_messages", "agent_metrics"),),
 )
-"""What is loaded at once, each on a connection of its own; all else points to what comes first."""
+"""What a step loads at once, each on a connection of its own, points to what those before it have loaded."""
+_BUSY = 4
 
 
 def fill(url: str, base: Base, *, seed: int = 1) -> None:
     """Load the base into a migrated database without customers. Indexes that guard nothing come last."""
-    _load(url, _FIRST, _Rows(base, seed))
-    with ThreadPoolExecutor(len(_THEN)) as pool:
-        list(pool.map(lambda tables: _load(url, tables, _Rows(base, seed)), _THEN))
     with connect(url) as connection:
-        connection.execute(
-            "SELECT setval('ticket_number_seq', GREATEST(%s, 1))", [base.conversations * 2 // 5 + 1]
-        )
+        indexes = connection.execute(_SECONDARY, [[*TABLES]]).fetchall()
+        for name, _ in indexes:
+            connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
+    with ThreadPoolExecutor(_BUSY) as pool:
+        *first, last = ([partial(_load, url, some, _Rows(base, seed)) for some in step] for step in _STEPS)
+        build = [partial(_execute, url, definition) for _, definition in indexes]
+        vacuum = [partial(_execute, url, f"VACUUM ANALYZE {table}") for table in (*TABLES, *_WRITTEN)]
+        for jobs in (*first, last + build, vacuum):
+            list(pool.map(lambda job: job(), jobs))
+    with connect(url) as connection:
         _lengthen_records(connection, base)
         model = LexicalEmbedder()
         connection.execute(_CAUGHT_UP, {"model": model.model, "dimensions": model.dimensions})
-        connection.execute("VACUUM embedding_queue, change_feed")
-        connection.execute("ANALYZE")
+        connection.execute("VACUUM ANALYZE embedding_queue, embedding_models")
+        connection.execute(
+            "SELECT setval('ticket_number_seq', GREATEST(%s, 1))", [base.conversations * 2 // 5 + 1]
+        )
 
 
 def _load(url: str, tables: Sequence[str], rows: _Rows) -> None:
     """Load these tables: tickets under their triggers, which write their records, all else under none."""
+    with connect(url) as connection, connection.transaction(), _without_following(connection):
+        for table in tables:
+            with nullcontext() if table == "tickets" else _without_triggers(connection, table):
+                _copy(connection, table, TABLES[table], getattr(rows, table)())
+            if table in _BESIDE:
+                connection.execute(_BESIDE[table])
+
+
+def _execute(url: str, statement: str) -> None:
     with connect(url, "maintenance_work_mem=1GB") as connection:
-        with connection.transaction(), _later(connection, tables), _without_following(connection):
-            for table in tables:
-                with nullcontext() if table == "tickets" else _without_triggers(connection, table):
-                    _copy(connection, table, TABLES[table], getattr(rows, table)())
-                if table in _BESIDE:
-                    connection.execute(_BESIDE[table])
-        # The records of tickets are written by their triggers.
-        written = ["ticket_status_changes", "ticket_record_heads"] if "tickets" in tables else []
-        for table in (*tables, *written):
-            connection.execute(sql.SQL("VACUUM {}").format(sql.Identifier(table)))
+        connection.execute(statement)
 
 
 def add_to_merge(connection: psycopg.Connection, messages: int) -> UUID:
@@ -155,17 +164,6 @@ def _copy(connection: psycopg.Connection, table: str, columns: str, lines: Itera
     with connection.cursor().copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
         while block := "".join(islice(lines, _BLOCK)):
             copy.write(block)
-
-
-@contextmanager
-def _later(connection: psycopg.Connection, tables: Sequence[str]) -> Iterator[None]:
-    """Build the secondary indexes of the tables after the block."""
-    indexes = connection.execute(_SECONDARY, [list(tables)]).fetchall()
-    for name, _ in indexes:
-        connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
-    yield
-    for _, definition in indexes:
-        connection.execute(definition)
 
 
 @contextmanager
@@ -254,27 +252,29 @@ class _Rows:
             yield f"{row_id(3, number)}\t{kind}\t{ACCOUNT}\t{kind}\t{value}\t{address}\t{at}\n"
 
     def messages(self) -> Iterator[str]:
-        for number in range(self.base.conversations * 4):
-            conversation, place = divmod(number, 4)
-            writer, at = self.base.writer(conversation), self.base.written_at(number)
+        for conversation in range(self.base.conversations):
+            writer = self.base.writer(conversation)
             channel = "whatsapp" if has_whatsapp(writer) else "email"
-            direction, role = "inbound", "customer"
-            if place == 1 or (place == 3 and not self.base.awaits_us(conversation)):
-                direction, role = "outbound", "agent"
-            metadata = "{}"
-            if place % 2 == 0:
-                metadata = f'{{"account": "{ACCOUNT}", "provider_message_id": "{number}@mail.example"}}'
-            content = self.texts[self.random.randrange(2_000)]
-            yield (
-                f"{row_id(4, number)}\t{row_id(3, conversation)}\t{row_id(1, writer)}\t{channel}\t"
-                f"{direction}\t{role}\t{content}\tdelivered\t{metadata}\t{at}\n"
-            )
+            belongs_to = f"{row_id(3, conversation)}\t{row_id(1, writer)}\t{channel}"
+            last = "inbound" if self.base.awaits_us(conversation) else "outbound"
+            for number, direction in enumerate(("inbound", "outbound", "inbound", last), 4 * conversation):
+                role, metadata = "agent", "{}"
+                if direction == "inbound":
+                    role = "customer"
+                    metadata = f'{{"account": "{ACCOUNT}", "provider_message_id": "{number}@mail.example"}}'
+                content = self.texts[self.random.randrange(2_000)]
+                yield (
+                    f"{row_id(4, number)}\t{belongs_to}\t{direction}\t{role}\t{content}\tdelivered\t"
+                    f"{metadata}\t{self.base.written_at(number)}\n"
+                )
 
     def provider_messages(self) -> Iterator[str]:
-        for number in range(0, self.base.conversations * 4, 2):
-            channel = "whatsapp" if has_whatsapp(self.base.writer(number // 4)) else "email"
-            at = self.base.written_at(number)
-            yield f"{channel}\t{ACCOUNT}\t{number}@mail.example\t{row_id(4, number)}\t{at}\n"
+        for conversation in range(self.base.conversations):
+            channel = "whatsapp" if has_whatsapp(self.base.writer(conversation)) else "email"
+            inbound = (0, 2, 3) if self.base.awaits_us(conversation) else (0, 2)
+            for number in (4 * conversation + place for place in inbound):
+                at = self.base.written_at(number)
+                yield f"{channel}\t{ACCOUNT}\t{number}@mail.example\t{row_id(4, number)}\t{at}\n"
 
     def tickets(self) -> Iterator[str]:
         for serial, number in enumerate(filter(has_ticket, range(self.base.conversations)), 1):
