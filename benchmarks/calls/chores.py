@@ -33,7 +33,7 @@ class AwaitingUs(Chore):
     key: ClassVar[str] = "awaiting_us"
     work: ClassVar[str] = "awaiting"
     title: ClassVar[str] = "list conversations awaiting us"
-    share: ClassVar[float] = 0.02
+    share: ClassVar[float] = 0.015
     awaiting: ClassVar[str] = "us"
     limit: int = 50
 
@@ -82,7 +82,7 @@ class Regressions(Chore):
 class Duplicates(Chore):
     key: ClassVar[str] = "find_duplicates"
     title: ClassVar[str] = "find one customer's duplicates"
-    share: ClassVar[float] = 0.1
+    share: ClassVar[float] = 0.005
     customer_id: UUID
 
     @classmethod
