@@ -24,6 +24,7 @@ def roomy_server() -> Iterator[str]:
     server = embedded.start(folder, durable=False)
     with connect(server.url) as connection:
         connection.execute(f"ALTER SYSTEM SET shared_buffers = '{quarter}MB'")
+        connection.execute("ALTER SYSTEM SET max_wal_size = '8GB'")  # else a checkpoint every few seconds
     embedded.release(server)  # it counts from the next start
     server = embedded.start(folder, durable=False)
     try:

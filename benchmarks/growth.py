@@ -1,37 +1,45 @@
-"""What every call costs as the base grows, and what a row takes on disk.
+"""What every call costs as the base grows, what a row takes on disk, and how long the doctor looks.
 
     python benchmarks/growth.py [--sizes 10000,100000,1000000,10000000] [--output FOLDER] [--database-url URL]
 
-Fills a database of its own for each size by COPY, everything in proportion, and measures every operation of
-ours on it, with psycopg by hand beside it. Ten million messages take some 15 GB and most of an hour. Writes
-growth.json, growth.md and a chart into the folder after every size, so that a run can be cut short.
+Fills a database of its own for each size by COPY, everything in proportion. Then it measures every operation
+of ours on all of them, with psycopg by hand beside it, in one random order: what else the machine does slows
+all sizes alike. Ten million messages take some 15 GB and half an hour. Writes growth.json, growth.md and a
+chart into the folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from _articles import connect
 from _server import roomy_server
 from calls import charts
 from calls.base import Base
+from calls.chores import CHORES, Poll
 from calls.contenders import BY_KEY
 from calls.fill import add_to_merge, fill
-from calls.machine import describe
-from calls.measure import Supply, measure
+from calls.machine import describe, load_average
+from calls.measure import Supply, measure_together
 from calls.operations import EVERYDAY, Merge, Operation, Search
 from calls.report import line, number
 from calls.run import timed
 from calls.sizes import savings, sizes
 
+from app.database import make_engine
+from app.operations.doctor import examine
 from app.testing import Databases, provision
 
-OPERATIONS: Sequence[type[Operation]] = (*(o for o in EVERYDAY if not issubclass(o, Search)), Merge)
+OPERATIONS: Sequence[type[Operation]] = (*(o for o in EVERYDAY if not issubclass(o, Search)), Merge, *CHORES)
 """All but the search of articles, of which a larger desk has no more."""
 LIMIT = 1.5
 """Times its median at the smaller size that a call may take at the larger one."""
@@ -39,31 +47,72 @@ COMPARED = 100_000, 10_000_000
 _SEEN = ("ours", "handwritten")
 
 
-def grow(databases: Databases, messages: int, *, calls: int, seed: int = 1) -> dict[str, Any]:
-    """Fill a database, measure everything on it, and drop it."""
-    url = databases.clone()
+def grow(databases: Databases, sizes: Sequence[int], *, calls: int, seed: int = 1) -> list[dict[str, Any]]:
+    """Fill a database of each size, measure everything on all of them, and drop them; a result for each."""
+    bases = {databases.clone(): Base(messages) for messages in sizes}
+    load = [load_average()]
     try:
-        base = Base(messages)
-        with timed(f"a base of {messages:,} messages"):
-            fill(url, base, seed=seed)
-        contenders = [BY_KEY[key] for key in _SEEN]
-        with connect(url) as side:
-            measured = sizes(side)
-            spared = savings(side, measured)
-            supply = Supply(base, seed, lambda written: add_to_merge(side, written))
-            with timed("calls"):
-                figures = measure(url, OPERATIONS, contenders, supply, calls=calls, seed=seed)
-        return describe(url) | {
-            "messages": messages,
-            "rows": [
-                {"operation": operation, "contender": contender} | some.summary()
-                for (operation, contender), some in figures.items()
-            ],
-            "sizes": measured,
-            "savings": spared,
-        }
+        with ThreadPoolExecutor(len(bases)) as pool:
+            list(pool.map(lambda one: _fill(*one, seed), bases.items()))
+        load.append(load_average())
+        with ExitStack() as stack, timed("calls"):
+            sides = {url: stack.enter_context(closing(connect(url))) for url in bases}
+            disk = {url: _disk(side) for url, side in sides.items()}
+            supplies = {
+                url: Supply(base, seed, partial(add_to_merge, sides[url])) for url, base in bases.items()
+            }
+            contenders = [BY_KEY[key] for key in _SEEN]
+            # By itself: what the others write is work for a worker.
+            figures = measure_together(supplies, (Poll,), contenders, calls=calls, seed=seed)
+            for url, others in measure_together(
+                supplies, OPERATIONS, contenders, calls=calls, seed=seed
+            ).items():
+                figures[url] |= others
+        load.append(load_average())
+        with timed("doctor"):
+            doctors = {url: _examine(url) for url in bases}
+        return [
+            describe(url)
+            | {
+                "messages": base.messages,
+                "load": load,
+                "rows": [
+                    {"operation": operation, "contender": contender} | some.summary()
+                    for (operation, contender), some in figures[url].items()
+                ],
+                "doctor": doctors[url],
+            }
+            | disk[url]
+            for url, base in bases.items()
+        ]
     finally:
-        databases.drop(url)
+        for url in bases:
+            databases.drop(url)
+
+
+def _fill(url: str, base: Base, seed: int) -> None:
+    with timed(f"a base of {base.messages:,} messages"):
+        fill(url, base, seed=seed)
+
+
+def _disk(side: psycopg.Connection) -> dict[str, Any]:
+    measured = sizes(side)
+    return {"sizes": measured, "savings": savings(side, measured)}
+
+
+def _examine(url: str) -> dict[str, Any]:
+    """How long the doctor looked, at what the longest, and what it left out."""
+    engine = make_engine(url)
+    since = time.perf_counter()
+    report = examine(engine)
+    seconds = time.perf_counter() - since
+    engine.dispose()
+    return {
+        "seconds": round(seconds, 2),
+        "checks": {one.check: round(one.seconds, 2) for one in report.checks},
+        "notes": sorted({one.note for one in report.checks if one.note}),
+        "findings": {finding.check: finding.count for finding in report.findings},
+    }
 
 
 def medians(results: Sequence[Mapping[str, Any]], contender: str = "ours") -> dict[str, list[float]]:
@@ -75,39 +124,74 @@ def medians(results: Sequence[Mapping[str, Any]], contender: str = "ours") -> di
             for row in result["rows"]
             if (row["operation"], row["contender"]) == (operation.key, contender)
         ]
-        for operation in OPERATIONS
+        for operation in (*OPERATIONS, Poll)
     }
 
 
 def markdown(results: Sequence[Mapping[str, Any]], charts_folder: str = "") -> str:
     last = results[-1]
     titles = [f"{result['messages']:,}" for result in results]
-    ours, by_hand = medians(results), medians(results, "handwritten")
-    lines = [
+    before, filled, after = (f"{load:g}" for load in last["load"])
+    parts = [
         f"{last['date']}, commit {last['commit']}, {last['machine']}, PostgreSQL "
-        f"{last['server']['server_version']}, shared_buffers {last['server']['shared_buffers']}.",
-        "",
+        f"{last['server']['server_version']}, shared_buffers {last['server']['shared_buffers']}; "
+        f"load {before} before, {filled} when the bases were filled, {after} after the calls.",
         "Milliseconds, median, at so many messages; in brackets psycopg by hand.",
-        "",
+        _medians(results, titles),
+        f"![Medians over the number of messages]({charts_folder}/growth.svg)" if charts_folder else "",
+        "`crm doctor`, all checks, seconds:",
+        _doctors(results),
+        f"Bytes a row at {titles[-1]} messages:",
+        _bytes(last["sizes"]),
+        "What could be saved:",
+        _savings(last),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _medians(results: Sequence[Mapping[str, Any]], titles: Sequence[str]) -> str:
+    by_hand = medians(results, "handwritten")
+    lines = [
         line(["", *titles, "largest by smaller"]),
         line(["---", *["---:"] * (len(titles) + 1)]),
     ]
-    for title, values in ours.items():
-        cells = [f"{number(a)} ({number(b)})" for a, b in zip(values, by_hand[title], strict=True)]
+    for title, values in medians(results).items():
+        cells = [number(value) for value in values]
+        if by_hand[title]:
+            cells = [f"{cell} ({number(value)})" for cell, value in zip(cells, by_hand[title], strict=True)]
         lines.append(line([title, *cells, _growth(results, values)]))
-    lines += ["", _chart(charts_folder), "", f"Bytes a row at {titles[-1]} messages:", ""]
-    lines += [line(["table", "rows", "a row", "its indexes, a row"]), line(["---", "---:", "---:", "---"])]
-    for table in last["sizes"]:
+    return "\n".join(lines)
+
+
+def _doctors(results: Sequence[Mapping[str, Any]]) -> str:
+    lines = [
+        line(["messages", "all", "the longest checks", "left out"]),
+        line(["---:", "---:", "---", "---"]),
+    ]
+    for result in results:
+        doctor = result["doctor"]
+        longest = sorted(doctor["checks"].items(), key=lambda one: -one[1])[:4]
+        told = ", ".join(f"{name} {number(seconds)}" for name, seconds in longest)
+        left_out = "; ".join(doctor["notes"]) or "nothing"
+        lines.append(line([f"{result['messages']:,}", number(doctor["seconds"]), told, left_out]))
+    return "\n".join(lines)
+
+
+def _bytes(tables: Sequence[Mapping[str, Any]]) -> str:
+    lines = [line(["table", "rows", "a row", "its indexes, a row"]), line(["---", "---:", "---:", "---"])]
+    for table in tables:
         rows = table["rows"]
         indexes = ", ".join(f"{name} {size / rows:.0f}" for name, size in table["indexes"].items())
         lines.append(line([table["table"], f"{rows:,}", f"{table['bytes'] / rows:.0f}", indexes]))
-    lines += ["", "What could be saved:", ""]
-    total = sum(table["bytes"] + sum(table["indexes"].values()) for table in last["sizes"])
-    lines += [
+    return "\n".join(lines)
+
+
+def _savings(result: Mapping[str, Any]) -> str:
+    total = sum(table["bytes"] + sum(table["indexes"].values()) for table in result["sizes"])
+    return "\n".join(
         f"- {what}: {size / 2**20:,.1f} MB, {size / total:.1%} of all"
-        for what, size in last["savings"].items()
-    ]
-    return "\n".join(lines) + "\n"
+        for what, size in result["savings"].items()
+    )
 
 
 def _growth(results: Sequence[Mapping[str, Any]], values: Sequence[float]) -> str:
@@ -121,10 +205,6 @@ def _growth(results: Sequence[Mapping[str, Any]], values: Sequence[float]) -> st
     return f"{ratio:.2f} x{verdict}"
 
 
-def _chart(folder: str) -> str:
-    return f"![Medians over the number of messages]({folder}/growth.svg)" if folder else ""
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="What every call costs as the base grows.")
     parser.add_argument("--sizes", default="10000,100000,1000000,10000000", help="numbers of messages")
@@ -134,15 +214,13 @@ def main() -> None:
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     url = options.database_url
-    results: list[dict[str, Any]] = []
     own = provision("url", url=url) if url else roomy_server()
     with own as server, closing(Databases(server)) as databases:
-        for messages in sorted(map(int, options.sizes.split(","))):
-            results.append(grow(databases, messages, calls=options.calls))
-            (options.output / "growth.json").write_text(json.dumps(results, indent=1) + "\n")
-            (options.output / "growth.md").write_text(markdown(results, "."))
-            done = [result["messages"] for result in results]
-            charts.draw_growth(done, medians(results), options.output / "growth.svg")
+        messages = sorted(map(int, options.sizes.split(",")))
+        results = grow(databases, messages, calls=options.calls)
+    (options.output / "growth.json").write_text(json.dumps(results, indent=1) + "\n")
+    (options.output / "growth.md").write_text(markdown(results, "."))
+    charts.draw_growth(messages, medians(results), options.output / "growth.svg")
     print(markdown(results))
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import islice
 from uuid import UUID
 
 ACCOUNT = "support@example.com"
 AGENTS = 20
 PER_DAY = 10_000
+_BETWEEN = timedelta(days=1) / PER_DAY
 _ORIGIN = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000)
 
 
@@ -30,6 +32,11 @@ def has_whatsapp(customer: int) -> bool:
 
 def has_ticket(conversation: int) -> bool:
     return conversation % 5 in (1, 2)
+
+
+def is_stale(conversation: int) -> bool:
+    """One ticket in ten of a closed conversation was resolved and not closed."""
+    return conversation % 25 == 2
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class Base:
         return self.messages // 4
 
     def written_at(self, message: int) -> datetime:
-        return self.until - timedelta(days=1) / PER_DAY * (self.messages - message)
+        return self.until - _BETWEEN * (self.messages - message)
 
     def writer(self, conversation: int) -> int:
         """The number of the customer who began the conversation."""
@@ -65,7 +72,7 @@ class Base:
         """The last conversation of each customer who writes rarely; all others are closed."""
         return conversation % 5 != 0 and conversation >= self._first_active
 
-    @property
+    @cached_property
     def _first_active(self) -> int:
         return max(0, self.conversations - (self.customers - self.frequent) * 5 // 4)
 
@@ -79,6 +86,10 @@ class Base:
             and has_ticket(number) == with_ticket
         )
         return list(islice(numbers, limit))
+
+    def awaits_us(self, conversation: int) -> bool:
+        """Of the active conversations without a ticket one in ten: the last message is the customer's."""
+        return conversation % 20 == 3 and self.is_active(conversation)
 
     def with_long_record(self) -> list[int]:
         """Conversations whose tickets went from status to status and back: one ticket in a hundred."""

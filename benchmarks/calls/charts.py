@@ -43,7 +43,7 @@ def draw_growth(sizes: Sequence[int], medians: Mapping[str, Sequence[float]], pa
     """The median of each operation over the size of the base, both logarithmic."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure, axes = plt.subplots(figsize=(8, 6))
-    axes.set_prop_cycle(color=mpl.colormaps["tab20"].colors)
+    axes.set_prop_cycle(mpl.cycler(linestyle=["-", "--"]) * mpl.cycler(color=mpl.colormaps["tab20"].colors))
     for title, values in medians.items():
         axes.plot(sizes, values, marker="o", label=title)
     axes.set(xscale="log", yscale="log", xlabel="messages", ylabel="milliseconds, median")

@@ -45,6 +45,8 @@ class Contender:
     """By the operation's work."""
 
     def does(self, operation: type[Operation]) -> bool:
+        if operation.only_ours:
+            return self.key == "ours"
         return not (self.read_only and operation.flights_read_only is None)
 
 

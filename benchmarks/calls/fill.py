@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from uuid import UUID
 
@@ -13,9 +15,10 @@ import psycopg
 from _articles import WORDS, connect
 from psycopg import sql
 
+from app.embeddings import LexicalEmbedder
 from app.models import uuid7
 
-from .base import ACCOUNT, AGENTS, Base, email, has_ticket, has_whatsapp, number_of, row_id
+from .base import ACCOUNT, AGENTS, Base, email, has_ticket, has_whatsapp, is_stale, number_of, row_id
 
 _BLOCK = 5_000
 _CATEGORIES = ("account_access", "billing", "technical", "how_to", "feature_request", "complaint")
@@ -32,9 +35,37 @@ _SECONDARY = """
     FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
     WHERE t.relname = ANY (%s) AND t.relnamespace = 'public'::regnamespace
         AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.oid)
-        AND pg_get_indexdef(i.oid) NOT LIKE '%%(conversation_id%%'
+    ORDER BY pg_get_indexdef(i.oid) NOT LIKE '%% gin %%'
 """
-"""All but those by which a trigger finds the other rows of a conversation, at each row that is loaded."""
+_TRIGGERS = """
+    SELECT tgname, CASE tgenabled WHEN 'A' THEN 'ENABLE ALWAYS' ELSE 'ENABLE' END
+    FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal
+"""
+_FEED = """
+    INSERT INTO change_feed (life, transaction_id, subject, subject_id, customer_id, change, changed_at)
+    SELECT 1, pg_current_xact_id()::text::bigint, '{subject}', id, {customer}, {change}, created_at
+    FROM {table}
+"""
+_BESIDE = {
+    "customers": _FEED.format(subject="customer", customer="id", change="'insert'", table="customers"),
+    "identity_events": _FEED.format(
+        subject="identity", customer="customer_id", change="event", table="identity_events"
+    ),
+    **{
+        f"{subject}s": _FEED.format(
+            subject=subject, customer="customer_id", change="'insert'", table=f"{subject}s"
+        )
+        for subject in ("conversation", "message")
+    },
+}
+"""What the triggers write that are spared, but for the queue of embeddings: that is empty, as of a worker
+that has caught up."""
+_WRITTEN = "ticket_status_changes", "ticket_record_heads", "change_feed"
+_CAUGHT_UP = """
+    WITH emptied AS (DELETE FROM embedding_queue)
+    INSERT INTO embedding_models (object_type, model, dimensions)
+    VALUES ('message', %(model)s, %(dimensions)s), ('ticket', %(model)s, %(dimensions)s)
+"""
 TABLES = {
     "customers": "id, email, phone, name, created_at, updated_at",
     "customer_identifiers": (
@@ -56,21 +87,51 @@ TABLES = {
     ),
     "agent_metrics": "id, metric_type, channel, value, recorded_at",
 }
-"""The tables that are loaded, in this order, and their columns."""
+"""The tables that are loaded, and their columns."""
+_STEPS = (
+    (("customers", "conversations"),),
+    (("messages",), ("tickets",), ("customer_identifiers", "identity_events"), ("conversation_routes",)),
+    (("provider_messages", "agent_metrics"),),
+)
+"""What a step loads at once, each on a connection of its own, points to what those before it have loaded."""
+_BUSY = 4
 
 
 def fill(url: str, base: Base, *, seed: int = 1) -> None:
     """Load the base into a migrated database without customers. Indexes that guard nothing come last."""
-    rows = _Rows(base, seed)
-    with connect(url, "maintenance_work_mem=1GB") as connection:
-        with _later(connection), _without_following(connection), connection.transaction():
-            for table, columns in TABLES.items():
-                _copy(connection, table, columns, getattr(rows, table)())
-            connection.execute(
-                "SELECT setval('ticket_number_seq', GREATEST(%s, 1))", [base.conversations * 2 // 5 + 1]
-            )
+    with connect(url) as connection:
+        indexes = connection.execute(_SECONDARY, [[*TABLES]]).fetchall()
+        for name, _ in indexes:
+            connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
+    with ThreadPoolExecutor(_BUSY) as pool:
+        *first, last = ([partial(_load, url, some, _Rows(base, seed)) for some in step] for step in _STEPS)
+        build = [partial(_execute, url, definition) for _, definition in indexes]
+        vacuum = [partial(_execute, url, f"VACUUM ANALYZE {table}") for table in (*TABLES, *_WRITTEN)]
+        for jobs in (*first, last + build, vacuum):
+            list(pool.map(lambda job: job(), jobs))
+    with connect(url) as connection:
         _lengthen_records(connection, base)
-        connection.execute("VACUUM ANALYZE")
+        model = LexicalEmbedder()
+        connection.execute(_CAUGHT_UP, {"model": model.model, "dimensions": model.dimensions})
+        connection.execute("VACUUM ANALYZE embedding_queue, embedding_models")
+        connection.execute(
+            "SELECT setval('ticket_number_seq', GREATEST(%s, 1))", [base.conversations * 2 // 5 + 1]
+        )
+
+
+def _load(url: str, tables: Sequence[str], rows: _Rows) -> None:
+    """Load these tables: tickets under their triggers, which write their records, all else under none."""
+    with connect(url) as connection, connection.transaction(), _without_following(connection):
+        for table in tables:
+            with nullcontext() if table == "tickets" else _without_triggers(connection, table):
+                _copy(connection, table, TABLES[table], getattr(rows, table)())
+            if table in _BESIDE:
+                connection.execute(_BESIDE[table])
+
+
+def _execute(url: str, statement: str) -> None:
+    with connect(url, "maintenance_work_mem=1GB") as connection:
+        connection.execute(statement)
 
 
 def add_to_merge(connection: psycopg.Connection, messages: int) -> UUID:
@@ -106,14 +167,14 @@ def _copy(connection: psycopg.Connection, table: str, columns: str, lines: Itera
 
 
 @contextmanager
-def _later(connection: psycopg.Connection) -> Iterator[None]:
-    """Build the secondary indexes of the tables after the block."""
-    indexes = connection.execute(_SECONDARY, [list(TABLES)]).fetchall()
-    for name, _ in indexes:
-        connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
+def _without_triggers(connection: psycopg.Connection, table: str) -> Iterator[None]:
+    """Spare the table's triggers, for rows that they would leave as they are."""
+    triggers = connection.execute(_TRIGGERS, [table]).fetchall()
+    alter = sql.SQL("ALTER TABLE {} ").format(sql.Identifier(table))
+    connection.execute(alter + sql.SQL("DISABLE TRIGGER USER"))
     yield
-    for _, definition in indexes:
-        connection.execute(definition)
+    for name, way in triggers:
+        connection.execute(alter + sql.SQL(way) + sql.SQL(" TRIGGER ") + sql.Identifier(name))
 
 
 @contextmanager
@@ -133,9 +194,10 @@ def _lengthen_records(connection: psycopg.Connection, base: Base) -> None:
     active = [base.ticket_id(number) for number in base.with_long_record() if base.is_active(number)]
     done = sorted(set(tickets) - set(active))
     steps = {
-        "closed": ("open", "processing", "resolved", "closed"),
+        "closed": ("open", "resolved", "open", "processing", "resolved", "closed"),
         "open": ("waiting", "processing", "open"),
     }
+    connection.execute("SELECT set_config('crm.actor', 'ai:support-agent', false)")
     for ids, statuses in ((done, steps["closed"]), (active, steps["open"])):
         for status in statuses:
             connection.execute("UPDATE tickets SET status = %s WHERE id = ANY (%s)", [status, ids])
@@ -190,31 +252,38 @@ class _Rows:
             yield f"{row_id(3, number)}\t{kind}\t{ACCOUNT}\t{kind}\t{value}\t{address}\t{at}\n"
 
     def messages(self) -> Iterator[str]:
-        for number in range(self.base.conversations * 4):
-            conversation, place = divmod(number, 4)
-            writer, at = self.base.writer(conversation), self.base.written_at(number)
+        for conversation in range(self.base.conversations):
+            writer = self.base.writer(conversation)
             channel = "whatsapp" if has_whatsapp(writer) else "email"
-            if place % 2:
-                direction, role, metadata = "outbound", "agent", "{}"
-            else:
-                direction, role = "inbound", "customer"
-                metadata = f'{{"account": "{ACCOUNT}", "provider_message_id": "{number}@mail.example"}}'
-            content = self.texts[self.random.randrange(2_000)]
-            yield (
-                f"{row_id(4, number)}\t{row_id(3, conversation)}\t{row_id(1, writer)}\t{channel}\t"
-                f"{direction}\t{role}\t{content}\tdelivered\t{metadata}\t{at}\n"
-            )
+            belongs_to = f"{row_id(3, conversation)}\t{row_id(1, writer)}\t{channel}"
+            last = "inbound" if self.base.awaits_us(conversation) else "outbound"
+            for number, direction in enumerate(("inbound", "outbound", "inbound", last), 4 * conversation):
+                role, metadata = "agent", "{}"
+                if direction == "inbound":
+                    role = "customer"
+                    metadata = f'{{"account": "{ACCOUNT}", "provider_message_id": "{number}@mail.example"}}'
+                content = self.texts[self.random.randrange(2_000)]
+                yield (
+                    f"{row_id(4, number)}\t{belongs_to}\t{direction}\t{role}\t{content}\tdelivered\t"
+                    f"{metadata}\t{self.base.written_at(number)}\n"
+                )
 
     def provider_messages(self) -> Iterator[str]:
-        for number in range(0, self.base.conversations * 4, 2):
-            channel = "whatsapp" if has_whatsapp(self.base.writer(number // 4)) else "email"
-            at = self.base.written_at(number)
-            yield f"{channel}\t{ACCOUNT}\t{number}@mail.example\t{row_id(4, number)}\t{at}\n"
+        for conversation in range(self.base.conversations):
+            channel = "whatsapp" if has_whatsapp(self.base.writer(conversation)) else "email"
+            inbound = (0, 2, 3) if self.base.awaits_us(conversation) else (0, 2)
+            for number in (4 * conversation + place for place in inbound):
+                at = self.base.written_at(number)
+                yield f"{channel}\t{ACCOUNT}\t{number}@mail.example\t{row_id(4, number)}\t{at}\n"
 
     def tickets(self) -> Iterator[str]:
         for serial, number in enumerate(filter(has_ticket, range(self.base.conversations)), 1):
             writer, at = self.base.writer(number), self.base.written_at(4 * number)
-            status, resolved_at = ("open", r"\N") if self.base.is_active(number) else ("closed", at)
+            status, resolved_at = "closed", at
+            if self.base.is_active(number):
+                status, resolved_at = "open", r"\N"
+            elif is_stale(number):
+                status = "resolved"
             channel = "whatsapp" if has_whatsapp(writer) else "email"
             yield (
                 f"{row_id(5, number)}\tTKT-{serial:04}\t{row_id(3, number)}\t{row_id(1, writer)}\t"

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -104,6 +105,7 @@ def _is_server(process: Path) -> bool:
 class _Turn:
     """One contender at work, with the reading of the server's clock before its last call."""
 
+    url: str
     contender: Contender
     client: Client
     methods: Mapping[str, Callable[[Any], Any]]
@@ -158,29 +160,57 @@ def measure(
     With ``wire``, through which ``url`` leads, flights are counted. ``before`` runs before each call that
     counts and takes none of its time.
     """
+    (figures,) = measure_together(
+        {url: supply},
+        operations,
+        contenders,
+        calls=calls,
+        warm_up=warm_up,
+        seed=seed,
+        wire=wire,
+        before=before,
+    ).values()
+    return figures
+
+
+def measure_together(
+    bases: Mapping[str, Supply],
+    operations: Sequence[type[Operation]],
+    contenders: Sequence[Contender],
+    *,
+    calls: int,
+    warm_up: int = WARM_UP,
+    seed: int = 1,
+    wire: Proxy | None = None,
+    before: Callable[[type[Operation]], None] = lambda _: None,
+) -> dict[str, dict[Key, Figures]]:
+    """The same on several databases, by their URLs: the calls of all of them are shuffled together."""
     loop = asyncio.new_event_loop()
     with ExitStack() as stack:
         stack.callback(loop.close)
         turns = []
-        for contender in contenders:
+        for url, contender in product(bases, contenders):
             (client,) = contender.connect(url, loop, 1)
             stack.callback(client.close)
             methods = {o.key: client.method(o) for o in operations if contender.does(o)}
-            turns.append(_Turn(contender, client, methods, ServerClock(client.pids())))
+            turns.append(_Turn(url, contender, client, methods, ServerClock(client.pids())))
         plan = [
             (turn, operation) for turn in turns for operation in operations if operation.key in turn.methods
         ]
         for turn, operation in plan:
             for _ in range(warm_up if operation.share >= _WARMED else 1):
-                turn.call(operation, supply.next(operation, turn.contender), loop, Figures())
-        figures: dict[Key, Figures] = {(o.key, turn.contender.key): Figures() for turn, o in plan}
+                turn.call(operation, bases[turn.url].next(operation, turn.contender), loop, Figures())
+        figures: dict[str, dict[Key, Figures]] = {url: {} for url in bases}
+        for turn, operation in plan:
+            figures[turn.url][operation.key, turn.contender.key] = Figures()
         order = [pair for pair in plan for _ in range(max(1, round(calls * pair[1].share)))]
         random.Random(seed).shuffle(order)
         for turn, operation in order:
-            call = supply.next(operation, turn.contender)
+            call = bases[turn.url].next(operation, turn.contender)
             before(operation)
             turn.settle()
-            turn.call(operation, call, loop, figures[operation.key, turn.contender.key], wire=wire)
+            some = figures[turn.url][operation.key, turn.contender.key]
+            turn.call(operation, call, loop, some, wire=wire)
         for turn in turns:
             turn.settle()
     return figures

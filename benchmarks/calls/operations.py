@@ -32,6 +32,8 @@ class Operation:
     """One millisecond a flight, it is to be faster than the seed's way."""
     share: ClassVar[float] = 1
     """Of the usual number of measured calls; what takes long is called less often."""
+    only_ours: ClassVar[bool] = False
+    """Nobody else does it."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

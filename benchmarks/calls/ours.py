@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -15,14 +16,27 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from sqlalchemy.orm import Session
 
 from app.database import make_async_engine, make_engine, make_session_factory
+from app.embeddings import LexicalEmbedder
 from app.models import Channel, IdentifierType, MetricType, TicketCategory, TicketStatus
-from app.schemas import CustomerProfile, Identifier, InboundMessage, OutboundMessage
-from app.services import conversations, identity, merging, metrics, search, tickets, timeline
+from app.schemas import Awaiting, CustomerProfile, Identifier, InboundMessage, OutboundMessage
+from app.services import (
+    conversations,
+    duplicates,
+    identity,
+    indexing,
+    merging,
+    metrics,
+    search,
+    tickets,
+    timeline,
+)
 
+from . import chores
 from . import operations as op
 from .base import ACCOUNT
 
 _SELECT_ONE = text("SELECT 1")
+_EMBEDDER = LexicalEmbedder()
 _PID = text("SELECT pg_backend_pid()")
 
 
@@ -119,6 +133,41 @@ def merge(session: Session, call: op.Merge) -> Any:
     return merging.merge(session, call.survivor_id, call.absorbed_id, actor=call.actor, reason=call.reason)
 
 
+def show_timeline(session: Session, call: chores.Timeline) -> Any:
+    return timeline.timeline(session, call.customer_id, limit=call.limit)
+
+
+def awaiting(session: Session, call: chores.AwaitingUs) -> Any:
+    return conversations.list_conversations(session, awaiting=Awaiting(call.awaiting), limit=call.limit)
+
+
+def list_closed_tickets(session: Session, call: chores.TicketsOfMany) -> Any:
+    return tickets.list_tickets(
+        session, status=TicketStatus.CLOSED, category=TicketCategory.BILLING, limit=call.limit
+    )
+
+
+def due_for_closing(session: Session, call: chores.DueForClosing) -> Any:
+    return tickets.due_for_closing(session, resolved_before=datetime.now(UTC), limit=call.limit)
+
+
+def close_stale(session: Session, call: chores.CloseStale) -> Any:
+    now = datetime.now(UTC)
+    return tickets.close_stale(session, resolved_before=now, actor="system:closing", limit=call.limit)
+
+
+def regressions(session: Session, call: chores.Regressions) -> Any:
+    return tickets.regressions(session, days=30, limit=call.limit)
+
+
+def find_duplicates(session: Session, call: chores.Duplicates) -> Any:
+    return duplicates.find_duplicates(session, customer_id=call.customer_id)
+
+
+def poll(session: Session, _: chores.Poll) -> Any:
+    return indexing.embed_missing(session, _EMBEDDER, limit=100)
+
+
 SERVICES: Mapping[str, Callable[[Session, Any], Any]] = {
     "select_one": select_one,
     "find": find,
@@ -137,6 +186,14 @@ SERVICES: Mapping[str, Callable[[Session, Any], Any]] = {
     "lifecycle": lifecycle,
     "search": search_articles,
     "merge": merge,
+    "timeline": show_timeline,
+    "awaiting": awaiting,
+    "list_closed_tickets": list_closed_tickets,
+    "due_for_closing": due_for_closing,
+    "close_stale": close_stale,
+    "regressions": regressions,
+    "find_duplicates": find_duplicates,
+    "poll": poll,
 }
 """What is called for each operation."""
 

@@ -16,15 +16,29 @@ def growth(benchmark):
 
 @pytest.fixture(scope="module")
 def results(growth, crm_databases):
-    return [growth.grow(crm_databases, messages, calls=3) for messages in SIZES]
+    return growth.grow(crm_databases, SIZES, calls=3)
 
 
 def test_every_operation_is_measured_at_every_size(growth, results):
+    expected = {("poll", "ours")} | {
+        (operation.key, who)
+        for operation in growth.OPERATIONS
+        for who in ("ours", "handwritten")
+        if who == "ours" or not operation.only_ours
+    }
     for result in results:
-        measured = {(row["operation"], row["contender"]) for row in result["rows"]}
-        assert measured == {(o.key, who) for o in growth.OPERATIONS for who in ("ours", "handwritten")}
+        assert {(row["operation"], row["contender"]) for row in result["rows"]} == expected
     for values in growth.medians(results).values():
         assert len(values) == len(SIZES)
+
+
+def test_the_doctor_has_nothing_against_a_base_and_its_time_is_told(growth, results):
+    for result in results:
+        assert result["doctor"]["seconds"] > 0
+        assert result["doctor"]["checks"]
+        severe = {"records", "tickets", "redirects", "messages_of_others", "tickets_of_others", "schema"}
+        assert not severe & result["doctor"]["findings"].keys()
+        assert f"| {result['messages']:,} | " in growth.markdown(results)
 
 
 def test_everything_grows_in_proportion(results):
