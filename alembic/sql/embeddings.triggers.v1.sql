@@ -1,3 +1,12 @@
+CREATE OR REPLACE TRIGGER trg_knowledge_base_forget_deleted
+    AFTER DELETE ON knowledge_base
+    FOR EACH ROW EXECUTE FUNCTION forget_embeddings();
+ALTER TABLE knowledge_base ENABLE ALWAYS TRIGGER trg_knowledge_base_forget_deleted;
+CREATE OR REPLACE TRIGGER trg_knowledge_base_forget_refusal
+    AFTER UPDATE OF title, content ON knowledge_base
+    FOR EACH ROW WHEN ((OLD.title, OLD.content) IS DISTINCT FROM (NEW.title, NEW.content))
+    EXECUTE FUNCTION forget_embeddings();
+ALTER TABLE knowledge_base ENABLE ALWAYS TRIGGER trg_knowledge_base_forget_refusal;
 CREATE OR REPLACE TRIGGER trg_messages_forget_deleted
     AFTER DELETE ON messages
     FOR EACH ROW EXECUTE FUNCTION forget_embeddings();

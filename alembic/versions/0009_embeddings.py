@@ -7,7 +7,8 @@
 - ``knowledge_embeddings``: vectors of a next model, until they take the place of those in ``knowledge_base``.
 - ``embedding_queue``: what may lack an embedding, so that nobody has to look for it. What is there is put in
   now, what comes by triggers. Entries are not unique: a worker holds those that it works on, and nobody who
-  writes a message may wait for it.
+  writes a message may wait for it. What an embedder has refused waits here, articles too, and is forgotten
+  with the text that was refused (``forget_refusals``).
 - A vector goes with the text that it was made from: triggers delete it when the text changes or goes.
 - ``article_hash``: of the text that an article is embedded from; the next revision has an index of it.
 
@@ -53,13 +54,16 @@ TABLES = [
     """,
     """
     CREATE TABLE embedding_queue (
-        object_type  varchar(20) CHECK (object_type IN ('message', 'ticket')),
+        object_type  varchar(20) CHECK (object_type IN ('knowledge', 'message', 'ticket')),
         model        varchar(255) DEFAULT '',
         id           bigint GENERATED ALWAYS AS IDENTITY,
         object_id    uuid NOT NULL,
+        failures     integer NOT NULL DEFAULT 0,
+        refused_at   timestamptz,
         PRIMARY KEY (object_type, model, id)
     )
     """,
+    "CREATE INDEX embedding_queue_refused_idx ON embedding_queue (object_id) WHERE failures > 0",
     """
     CREATE TABLE knowledge_embeddings (
         article_id    uuid REFERENCES knowledge_base(id) ON DELETE CASCADE,
@@ -112,6 +116,7 @@ def upgrade() -> None:
         op.execute(statement)
     op.execute_file("article_hash", version=1)
     op.execute_file("ticket_text", version=1)
+    op.execute_file("forget_refusals", version=1)
     op.execute_file("forget_embeddings", version=1)
     op.execute_file("queue_embeddings", version=1)
     # The triggers' lock waits for whoever writes now, so that nothing is missed.
@@ -127,8 +132,11 @@ def downgrade() -> None:
     op.execute("DROP TRIGGER trg_tickets_forget_embedding ON tickets")
     op.execute("DROP TRIGGER trg_messages_forget_embedding ON messages")
     op.execute("DROP TRIGGER trg_messages_forget_deleted ON messages")
+    op.execute("DROP TRIGGER trg_knowledge_base_forget_refusal ON knowledge_base")
+    op.execute("DROP TRIGGER trg_knowledge_base_forget_deleted ON knowledge_base")
     op.execute("DROP FUNCTION queue_embeddings()")
     op.execute("DROP FUNCTION forget_embeddings()")
+    op.execute("DROP FUNCTION forget_refusals(uuid[])")
     op.execute("DROP FUNCTION ticket_text(uuid)")
     op.execute("DROP FUNCTION article_hash(text, text)")
     for table in ("embedding_queue", *reversed(LOSES)):

@@ -99,7 +99,11 @@ def _show_estimates(estimates: Sequence[EmbeddingEstimate], *, as_json: bool) ->
 
 @knowledge.command("status", epilog=example("knowledge status"))
 def _status(*, as_json: JsonOption = False) -> None:
-    """Show what is embedded by which model, and what is stale or missing."""
+    """Show what is embedded by which model, what is stale or missing, and what an embedder has refused.
+
+    A refused text is tried again after a minute, and then after twice as long each time, at most a day;
+    when it has changed, at once. --json says which they are.
+    """
     with open_database() as database:
         statuses = transaction(database.sessions, indexing.embedding_status)
         with database.engine.connect() as connection:
@@ -113,15 +117,17 @@ def _status(*, as_json: JsonOption = False) -> None:
 
 
 def _statuses(statuses: Sequence[EmbeddingStatus]) -> Table:
-    table = new_table("", "total", "current", "stale", "missing", "model")
-    for column in table.columns[1:5]:
+    table = new_table("", "total", "current", "stale", "missing", "refused", "model")
+    for column in table.columns[1:6]:
         column.justify = "right"
     for one in statuses:
         model = safe(one.model) if one.model else Text("none" if not one.models else "unknown", "yellow")
         others = [f"{name} ({count})" for name, count in one.models.items() if name != one.model]
         if others:
             model.append_text(safe(f"; beside it: {', '.join(others)}", "dim"))
-        todo = [Text(str(count), "yellow" if count else "") for count in (one.stale, one.missing)]
+        todo = [
+            Text(str(count), "yellow" if count else "") for count in (one.stale, one.missing, one.refused)
+        ]
         table.add_row(_NAMES[one.object_type], str(one.total), str(one.current), *todo, model)
     return table
 

@@ -117,6 +117,10 @@ def _complain(report: FolderReport, other_models: Sequence[str]) -> None:
         problems.append(
             f"articles that are stored and not embedded: {unembedded}; the others are of {models}"
         )
+    elif unembedded:
+        problems.append(
+            f"articles that are stored and not embedded: {unembedded}; crm knowledge status says why"
+        )
     for problem in problems:
         typer.echo(plain(f"crm: {problem}"), err=True)
     if problems:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     func,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -68,13 +69,21 @@ class EmbeddingQueueEntry(Base):
     """
 
     __tablename__ = "embedding_queue"
-    __table_args__ = (code_check("object_type", EmbeddedType),)
+    __table_args__ = (
+        code_check("object_type", ObjectType),
+        Index("embedding_queue_refused_idx", "object_id", postgresql_where=text("failures > 0")),
+    )
 
-    object_type: Mapped[EmbeddedType] = mapped_column(code(EmbeddedType, 20), primary_key=True)
+    object_type: Mapped[ObjectType] = mapped_column(code(ObjectType, 20), primary_key=True)
+    """An article is here only while its text is refused: what lacks an embedding is seen in its row."""
     model: Mapped[str] = mapped_column(String(255), primary_key=True, server_default="")
     """That is being prepared; none for the one that answers."""
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     object_id: Mapped[UUID]
+    failures: Mapped[int] = mapped_column(server_default="0")
+    """How often an embedder has refused the text; a changed text begins anew."""
+    refused_at: Mapped[datetime | None]
+    """The last time."""
 
 
 class _Provenance:

@@ -143,6 +143,17 @@ class EmbeddingEstimate(Schema):
     """About as many, counted as a quarter of the texts' bytes."""
 
 
+class RefusedText(Schema):
+    """An object whose text an embedder refuses, while it takes others."""
+
+    id: UUID
+    model: str | None
+    failures: int
+    """So often was this text refused."""
+    try_at: datetime
+    """When it is tried again: after a minute, and then twice as long each time, at most a day."""
+
+
 class EmbeddingStatus(Schema):
     """How far the embeddings of one type of object are."""
 
@@ -158,6 +169,10 @@ class EmbeddingStatus(Schema):
     missing: int
     models: dict[str, int]
     """Stored embeddings by model, also by one that is being prepared."""
+    refused: int = 0
+    """Those without an embedding because an embedder refused their text."""
+    refused_texts: tuple[RefusedText, ...] = ()
+    """The thousand of them that are tried first."""
 
 
 class AnsweredQuestions(Schema):

@@ -11,7 +11,7 @@ from factory.declarations import LazyAttribute, LazyFunction, SelfAttribute, Sub
 from sqlalchemy.orm import DeclarativeBase
 
 from .. import models
-from ..models import EmbeddedType
+from ..models import EmbeddedType, ObjectType
 from ._factory import CRMFactory, current_session, owner
 from .factories import KnowledgeBaseEntryFactory, MessageFactory, TicketFactory
 
@@ -92,7 +92,7 @@ class EmbeddingQueueEntryFactory(CRMFactory[models.EmbeddingQueueEntry]):
     class Params:
         message = SubFactory(MessageFactory)
 
-    object_type = EmbeddedType.MESSAGE
+    object_type = ObjectType.MESSAGE
     model = "present-model"
     object_id = SelfAttribute("message.id")
 

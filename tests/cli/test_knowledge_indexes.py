@@ -55,23 +55,23 @@ def of_another_model(desk: Engine) -> Engine:
 
 
 def status(ran: Any) -> dict[str, list[str]]:
-    """The table: a type, its four counts, and the model."""
-    found = re.findall(r"^(\w+) +(\d+) +(\d+) +(\d+) +(\d+) +(\S+)", ran.out, re.MULTILINE)
+    """The table: a type, its five counts, and the model."""
+    found = re.findall(r"^(\w+) +(\d+) +(\d+) +(\d+) +(\d+) +(\d+) +(\S+)", ran.out, re.MULTILINE)
     return {name: values for name, *values in found}
 
 
 def test_the_status_tells_what_is_missing_and_embed_makes_it_up(knowledge, desk, monkeypatch):
     monkeypatch.setattr(_knowledge_indexes, "_AT_ONCE", 2)
     articles = status(knowledge("status"))["articles"][0]
-    assert status(knowledge("status"))["messages"] == ["3", "0", "0", "3", "none"]
+    assert status(knowledge("status"))["messages"] == ["3", "0", "0", "3", "0", "none"]
 
     ran = knowledge("embed")
     assert ran.code == 0
     assert ran.out.strip() == f"articles embedded: {articles}, messages embedded: 3, tickets embedded: 1"
     after = status(knowledge("status"))
-    assert after["articles"] == [articles, articles, "0", "0", "lexical-1536-v1"]
-    assert after["messages"] == ["3", "3", "0", "0", "lexical-1536-v1"]
-    assert after["tickets"] == ["1", "1", "0", "0", "lexical-1536-v1"]
+    assert after["articles"] == [articles, articles, "0", "0", "0", "lexical-1536-v1"]
+    assert after["messages"] == ["3", "3", "0", "0", "0", "lexical-1536-v1"]
+    assert after["tickets"] == ["1", "1", "0", "0", "0", "lexical-1536-v1"]
 
     assert knowledge("embed").out.strip().startswith("articles embedded: 0, messages embedded: 0")
 
@@ -96,11 +96,11 @@ def test_another_model_takes_over_only_when_it_is_told_to(knowledge, of_another_
     assert refused.problem == (
         "crm: articles are of old-1; --switch prepares lexical-1536-v1 beside them, and then switches"
     )
-    assert status(knowledge("status"))["articles"][4] == "old-1"
+    assert status(knowledge("status"))["articles"][5] == "old-1"
     assert status(knowledge("status"))["messages"][1] == "0"
 
     assert knowledge("embed", "--switch").code == 0
-    assert {values[4] for values in status(knowledge("status")).values()} == {"lexical-1536-v1"}
+    assert {values[5] for values in status(knowledge("status")).values()} == {"lexical-1536-v1"}
     with Session(of_another_model) as session:
         assert search.search_knowledge(session, "password", embedder=LexicalEmbedder())
 
@@ -156,3 +156,24 @@ def test_a_dry_run_says_what_it_would_cost_and_does_nothing(knowledge, desk):
     assert re.search(r"messages +3 +3 +11", ran.out), ran.out
     assert {one["object_type"]: one["texts"] for one in estimates}["message"] == 3
     assert knowledge("status").out == before
+
+
+def test_refused_texts_are_counted_and_named_without_a_word_of_them(knowledge, desk):
+    with Session(desk) as session:
+        refused = session.scalars(text("SELECT id FROM messages WHERE content LIKE '%password%'")).one()
+        session.execute(
+            text("""
+                UPDATE embedding_queue SET failures = 3, refused_at = clock_timestamp()
+                WHERE object_id = :id
+            """),
+            {"id": refused},
+        )
+        session.commit()
+    knowledge("embed")
+    ran = knowledge("status")
+    shown = json.loads(knowledge("status", "--json").out)["items"][1]
+
+    assert status(ran)["messages"][:5] == ["3", "2", "0", "1", "1"]
+    (one,) = shown["refused_texts"]
+    assert (shown["refused"], one["id"], one["failures"]) == (1, str(refused), 3)
+    assert one.keys() == {"id", "model", "failures", "try_at"}

@@ -26,8 +26,10 @@ from .embedding import (
     check_width,
     checked_model,
     embed_with_retries,
+    refusals,
 )
 from .parameters import typed
+from .statements import IS_DUE, refused
 
 # The same for statements that are made of columns.
 EMBEDDED_BY = literal_column(_BY, Text)
@@ -44,6 +46,11 @@ _IS_TO_DO = f"""
         WHERE staged.article_id = article.id AND staged.model = :model AND staged.content_hash = {TEXT_HASH}
     )
 """
+_IS_WAITING = f"""EXISTS (
+    SELECT FROM embedding_queue AS refused
+    WHERE refused.object_type = 'knowledge' AND refused.model = :model AND refused.object_id = article.id
+        AND NOT {IS_DUE}
+)"""
 _MISSING = f"FROM knowledge_base AS article WHERE ({UNEMBEDDED} OR {_OF_ANOTHER_MODEL}) AND {_IS_TO_DO}"
 # Reads the ends of an index, and the beginning of another one, which is empty where nothing is missing.
 _STATE = typed(f"""
@@ -63,7 +70,9 @@ _STATE = typed(f"""
         EXISTS (
             SELECT FROM replaced_models WHERE object_type = 'knowledge' AND model = :model
         ) AS is_replaced,
-        EXISTS (SELECT FROM knowledge_base AS article WHERE {UNEMBEDDED} AND {_IS_TO_DO}) AS has_unembedded
+        EXISTS (
+            SELECT FROM knowledge_base AS article WHERE {UNEMBEDDED} AND {_IS_TO_DO} AND NOT {_IS_WAITING}
+        ) AS has_unembedded
 """)  # noqa: S608
 _COST = typed(f"""
     WITH lacking AS (SELECT left(title || E'\\n' || content, {MAX_CHARACTERS}) AS text {_MISSING}),
@@ -72,14 +81,15 @@ _COST = typed(f"""
         COALESCE(sum(octet_length(text)), 0) AS bytes
     FROM texts
 """)  # noqa: S608
-_COUNT_MISSING = typed(f"SELECT count(*) {_MISSING}")
+_COUNT_DUE = typed(f"SELECT count(*) {_MISSING} AND NOT {_IS_WAITING}")
 _LACKING = typed(f"SELECT EXISTS (SELECT {_MISSING})")
 
 
 def _claim(missing: str) -> TextClause:
     return typed(f"""
         SELECT article.id, left(title || E'\\n' || content, {MAX_CHARACTERS}) AS text, {TEXT_HASH} AS hash
-        FROM knowledge_base AS article WHERE {missing} AND {_IS_TO_DO} AND article.id > :after
+        FROM knowledge_base AS article
+        WHERE {missing} AND {_IS_TO_DO} AND NOT {_IS_WAITING} AND article.id > :after
         ORDER BY article.id LIMIT :count FOR UPDATE OF article SKIP LOCKED
     """)  # noqa: S608
 
@@ -130,6 +140,25 @@ _DROP_STAGED = typed("""
     WHERE model = :model
         OR model IN (SELECT r.model FROM replaced_models r WHERE r.object_type = 'knowledge')
 """)
+_REFUSE = typed("""
+    WITH again AS (
+        UPDATE embedding_queue SET failures = failures + 1, refused_at = clock_timestamp()
+        WHERE object_type = 'knowledge' AND model = :model AND object_id = ANY(:ids) AND failures > 0
+        RETURNING object_id
+    )
+    INSERT INTO embedding_queue (object_type, model, object_id, failures, refused_at)
+    SELECT 'knowledge', :model, id, 1, clock_timestamp()
+    FROM unnest(:ids) AS id WHERE id NOT IN (SELECT object_id FROM again)
+""")
+_FORGET_REFUSED = typed("""
+    DELETE FROM embedding_queue
+    WHERE object_type = 'knowledge' AND model = :model AND object_id = ANY(:ids) AND failures > 0
+""")
+_FORGET_ALL_REFUSED = text("DELETE FROM embedding_queue WHERE object_type = 'knowledge'")
+_REFUSED = refused(ObjectType.KNOWLEDGE, "knowledge_base", "q.model", "o.is_active")
+_SWITCH = (
+    _KEEP_REPLACED, _FORGET_REPLACED, _TAKE_OVER, _DROP_REPLACED, _DROP_STAGED, _FORGET_ALL_REFUSED
+)  # fmt: skip
 _MODELS = text(f"""
     SELECT DISTINCT {_BY} FROM knowledge_base
     WHERE embedding IS NOT NULL AND (is_active OR NOT :only_active)
@@ -166,8 +195,8 @@ def embed_missing(
     While the base answers by another model, the new embeddings are kept beside it, and take over all at once
     when no article lacks one; until then searches go on with the old ones. ``source`` limits the call to one
     document, ``limit`` to so many articles. An article's text is never touched. ``progress(done, total)`` is
-    called after each batch. A failing embedder is asked three times; a text that fails alone, while others
-    are embedded, is passed over and stays missing.
+    called after each batch. A failing embedder is asked three times; a text that it refuses, while it takes
+    another, stays missing and is left alone for a while, as ``indexing.embed_missing`` says.
 
     Locks the rows of each batch (FOR UPDATE) until the caller's transaction ends and passes over those that
     somebody else has locked, so several workers can share the work.
@@ -195,7 +224,7 @@ def embed_missing(
         claims.append(_CLAIM_OF_ANOTHER_MODEL)
     if not claims and not state.has_staged:
         return 0
-    total = 0 if progress is None else session.execute(_COUNT_MISSING, scope).scalar_one()
+    total = 0 if progress is None else session.execute(_COUNT_DUE, scope).scalar_one()
     done = 0
     for claim in claims:
         for embedded in _embed_claimed(
@@ -251,13 +280,17 @@ def _embed(session: Session, embedder: Embedder, rows: Sequence[Row[Any]], *, be
     ]
     if stored:
         session.execute(_STAGE if beside else _REPLACE, stored)
+        session.execute(_FORGET_REFUSED, {**origin, "ids": [one["id"] for one in stored]})
+    refused = [row.id for row, vector in zip(rows, vectors, strict=True) if vector is None]
+    if refused:
+        session.execute(_REFUSE, {**origin, "ids": refused})
     return len(stored)
 
 
 def _take_over(session: Session, scope: dict[str, Any]) -> None:
     """Put the waiting embeddings in the place of the present ones, once no article lacks one."""
     if not session.execute(_LACKING, {**scope, "source": None}).scalar_one():
-        for statement in (_KEEP_REPLACED, _FORGET_REPLACED, _TAKE_OVER, _DROP_REPLACED, _DROP_STAGED):
+        for statement in _SWITCH:
             session.execute(statement, scope)
 
 
@@ -286,4 +319,5 @@ def status(session: Session) -> EmbeddingStatus:
         stale=embedded - current,
         missing=total - embedded,
         models=dict(models),
+        **refusals(session.execute(_REFUSED).all()),
     )

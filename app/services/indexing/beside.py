@@ -14,7 +14,7 @@ from ...errors import InvalidValue, ModelReplaced
 from ...models import EmbeddedType
 from ...schemas import EmbeddingStatus, ObjectType
 from . import statements
-from .embedding import BATCH, SPACES, Progress, check_width, checked_model, embed_with_retries
+from .embedding import BATCH, SPACES, Progress, check_width, checked_model, embed_with_retries, refusals
 from .statements import ANSWERING, STATEMENTS
 
 
@@ -40,12 +40,9 @@ class EmbeddingUpkeep:
         is_answering = self._choose_queue(check_isolation=True)
         total = 0 if progress is None else self._scalar(statements.WAITING)
         done = 0
-        refused: list[UUID] = []
-        while done < limit and (
-            entries := self._claim(min(BATCH, limit - done), refused, is_answering=is_answering)
-        ):
+        while done < limit and (entries := self._claim(min(BATCH, limit - done), is_answering=is_answering)):
             lacking = [row for row in entries if row.text is not None and not row.is_current]
-            refused += self._store(lacking)
+            refused = self._store(lacking)
             finished = self._dequeue([row for row in entries if row.id not in refused])
             done += sum(row.id in finished for row in lacking)
             if progress is not None and lacking:
@@ -54,9 +51,9 @@ class EmbeddingUpkeep:
             self._switch_if_complete()
         return done
 
-    def _claim(self, count: int, refused: list[UUID], *, is_answering: bool) -> Sequence[Row[Any]]:
+    def _claim(self, count: int, *, is_answering: bool) -> Sequence[Row[Any]]:
         """The next of the queue, which a model that does not answer yet fills until nothing is missing."""
-        while not (entries := self._execute(self._statements.claim, count=count, refused=refused).all()):
+        while not (entries := self._execute(self._statements.claim, count=count).all()):
             if is_answering or not self._fill():
                 return ()
         if is_answering and self._scalar(statements.HOLD_ANSWERING) != self._embedder.model:
@@ -92,10 +89,10 @@ class EmbeddingUpkeep:
         self._execute(statements.TURN_TO_FILL)
         return self._execute(self._statements.fill).rowcount
 
-    def _store(self, rows: Sequence[Row[Any]]) -> list[UUID]:
+    def _store(self, rows: Sequence[Row[Any]]) -> set[UUID]:
         """Embed what has no equal yet, and store what is still so: a text that has changed comes again.
 
-        What the embedder refuses is returned, and stays in the queue.
+        What the embedder refuses is returned, and stays in the queue until it is tried again.
         """
         new = [row for row in rows if row.text.strip() and row.twin is None]
         vectors = dict(
@@ -105,7 +102,10 @@ class EmbeddingUpkeep:
                 strict=True,
             )
         )
-        refused = [id_ for id_, vector in vectors.items() if vector is None]
+        refused = {id_ for id_, vector in vectors.items() if vector is None}
+        if refused:
+            entries = [entry for row in rows if row.id in refused for entry in row.entries]
+            self._execute(statements.REFUSE, entries=entries)
         stored = [
             {
                 **self._parameters,
@@ -165,6 +165,7 @@ def cost(session: Session, object_type: EmbeddedType, embedder: Embedder) -> Row
 def status(session: Session, object_type: EmbeddedType) -> EmbeddingStatus:
     """One type's part of ``indexing.embedding_status``."""
     row = session.execute(STATEMENTS[object_type].status).one()
+    refused = session.execute(STATEMENTS[object_type].refused).all()
     stored = row.models.get(row.model, 0)
     return EmbeddingStatus(
         object_type=ObjectType(object_type),
@@ -174,4 +175,5 @@ def status(session: Session, object_type: EmbeddedType) -> EmbeddingStatus:
         stale=stored - row.current,
         missing=row.total - stored,
         models=row.models,
+        **refusals(refused),
     )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Row
 
 from ...embeddings import Embedder, embed_texts
 from ...errors import EmbedderUnavailable, Invalid, InvalidValue
+from ...schemas import RefusedText
 from .._shared.checks import checked_text
 
 Progress = Callable[[int, int], None]
@@ -16,6 +20,8 @@ BATCH = 100
 MAX_LIMIT = 1_000_000
 """Objects that one call may be limited to."""
 _ATTEMPTS = 3
+_PROBE = "hello"
+"""Whether an embedder works is asked with this: a text of the base may be the one that it refuses."""
 SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
 """What Python takes for a space: a text of nothing else is not embedded."""
 
@@ -44,12 +50,12 @@ def check_width(embedder: Embedder, stored: int | str | None) -> None:
 
 
 def embed_with_retries(embedder: Embedder, texts: Sequence[str]) -> list[list[float] | None]:
-    """A vector per text; None for a text that fails alone, while the embedder takes others.
+    """A vector per text; None for a text that the embedder refuses, while it takes another.
 
     Equal texts are embedded once. A failing embedder is asked three times.
 
     Raises:
-        EmbedderUnavailable: it failed each time, with the shortest text too.
+        EmbedderUnavailable: it failed each time, and with a word of ours too.
         InvalidVector: likewise, what it gives cannot be stored.
     """
     from tenacity import (  # noqa: PLC0415 - not before an embedder is there
@@ -70,15 +76,15 @@ def embed_with_retries(embedder: Embedder, texts: Sequence[str]) -> list[list[fl
         vectors = dict(zip(different, retrying(embed_texts, embedder, different), strict=True))
     except (EmbedderUnavailable, Invalid):
         # Is it the embedder, or a text? One that is too long for the model must not stop the others.
-        if len(different) == 1 or not _takes(embedder, min(different, key=len)):
+        if not _works(embedder):
             raise
         vectors = _one_by_one(embedder, different)
     return [vectors.get(text) for text in texts]
 
 
-def _takes(embedder: Embedder, text: str) -> bool:
+def _works(embedder: Embedder) -> bool:
     try:
-        embed_texts(embedder, [text])
+        embed_texts(embedder, [_PROBE])
     except (EmbedderUnavailable, Invalid):
         return False
     return True
@@ -97,3 +103,13 @@ def _one_by_one(embedder: Embedder, failed: list[str]) -> dict[str, list[float]]
             except (EmbedderUnavailable, Invalid):
                 waiting.append(part)
     return vectors
+
+
+def refusals(rows: Sequence[Row[Any]]) -> dict[str, Any]:
+    """What a status says of refused texts."""
+    return {
+        "refused": rows[0].number if rows else 0,
+        "refused_texts": tuple(
+            RefusedText(id=row.id, model=row.model, failures=row.failures, try_at=row.try_at) for row in rows
+        ),
+    }

@@ -47,7 +47,6 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "query_model": Text(),
     "query_text": Text(),
     "queue": Text(),
-    "refused": ARRAY(Uuid()),
     "sha256": Text(),
     "source": Text(),
     "spaces": Text(),

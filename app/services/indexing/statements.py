@@ -3,6 +3,8 @@
 The queue holds what may lack an embedding: triggers put in what is new or has changed, for the model that
 answers, in the same transaction. For a model that is being prepared, a look at all puts in what it lacks.
 An entry is only a hint: whether the embedding is one of the present text is looked at when it is taken.
+What an embedder has refused stays in the queue and is left alone for a while, the longer the more often it
+was refused; with the text its entry goes too (``forget_refusals`` in the database).
 """
 
 # The names in the statements are this module's.
@@ -14,12 +16,16 @@ from dataclasses import dataclass
 
 from sqlalchemy import TextClause, text
 
-from ...models import EmbeddedType
+from ...models import EmbeddedType, ObjectType
 from .parameters import typed
 
 ANSWERING = ""
 """Instead of a model's name in the queue: for the one that answers."""
-
+TRY_AT = "(refused_at + LEAST(interval '1 minute' * 2.0 ^ LEAST(failures - 1, 11), interval '1 day'))"
+"""When what was refused is tried again."""
+IS_DUE = f"(failures = 0 OR {TRY_AT} <= clock_timestamp())"
+MOST_SHOWN = 1000
+"""Refused texts that a status names."""
 
 STATE = typed("""
     SELECT current_setting('transaction_isolation') AS isolation,
@@ -37,8 +43,13 @@ REGISTER = typed("""
 """)
 # Who switches waits for this, and then sees what has been embedded by the model of before.
 HOLD_ANSWERING = typed("SELECT model FROM embedding_models WHERE object_type = :object_type FOR SHARE")
-WAITING = typed("""
-    SELECT count(*) FROM embedding_queue WHERE object_type = :object_type AND model = :queue
+WAITING = typed(f"""
+    SELECT count(*) FROM embedding_queue
+    WHERE object_type = :object_type AND model = :queue AND {IS_DUE}
+""")
+REFUSE = typed("""
+    UPDATE embedding_queue SET failures = failures + 1, refused_at = clock_timestamp()
+    WHERE object_type = :object_type AND model = :queue AND id = ANY(:entries)
 """)
 IS_WAITING = typed(
     "SELECT EXISTS (SELECT FROM embedding_queue WHERE object_type = :object_type AND model = :queue)"
@@ -77,6 +88,8 @@ class Statements:
     """Objects without an embedding by the model, and the texts that would have to be embedded for them."""
     drop_others: TextClause
     status: TextClause
+    refused: TextClause
+    """Objects without an embedding whose text was refused; those first that are tried first."""
 
 
 @dataclass(frozen=True)
@@ -108,20 +121,37 @@ _TICKET = _Source(
 )
 
 
+def _lacking(embeddings: str, key: str, source: _Source, model: str) -> str:
+    return f"""NOT EXISTS (
+        SELECT FROM {embeddings} e
+        WHERE e.{key} = o.id AND e.model = {model} AND {source.is_complete}
+    )"""
+
+
+def refused(object_type: ObjectType, objects: str, model: str, lacking: str) -> TextClause:
+    """What of the type's ``objects`` was refused and is still ``lacking``, and how many that is in all."""
+    return text(f"""
+        SELECT q.object_id AS id, {model} AS model, max(q.failures) AS failures, min({TRY_AT}) AS try_at,
+            count(*) OVER () AS number
+        FROM embedding_queue q JOIN {objects} o ON o.id = q.object_id
+        WHERE q.object_type = '{object_type}' AND q.failures > 0 AND {lacking}
+        GROUP BY 1, 2 ORDER BY try_at, id LIMIT {MOST_SHOWN}
+    """)
+
+
 def _statements(object_type: EmbeddedType, source: _Source) -> Statements:
     objects, embeddings, key = f"{object_type}s", f"{object_type}_embeddings", f"{object_type}_id"
     columns = ["model", "dimensions", "content_hash", "embedding", *(name for name, _ in source.columns)]
     values = [":model", ":dimensions", ":hash", "new.embedding", *(value for _, value in source.columns)]
     replaced = ", ".join(f"{column} = EXCLUDED.{column}" for column in [*columns[1:], "embedded_at"])
-    lacking = f"""NOT EXISTS (
-        SELECT FROM {embeddings} e
-        WHERE e.{key} = o.id AND e.model = :model AND {source.is_complete}
-    )"""
+    lacking = _lacking(embeddings, key, source, ":model")
+    answering = f"(SELECT m.model FROM embedding_models m WHERE m.object_type = '{object_type}')"
+    model = f"COALESCE(NULLIF(q.model, ''), {answering})"
     return Statements(
         claim=typed(f"""
             WITH claimed AS MATERIALIZED (
                 SELECT id, object_id FROM embedding_queue
-                WHERE object_type = '{object_type}' AND model = :queue AND object_id <> ALL(:refused)
+                WHERE object_type = '{object_type}' AND model = :queue AND {IS_DUE}
                 ORDER BY id LIMIT :count FOR UPDATE SKIP LOCKED
             ), objects AS (
                 SELECT object_id AS id, array_agg(id) AS entries FROM claimed GROUP BY object_id
@@ -202,6 +232,7 @@ def _statements(object_type: EmbeddedType, source: _Source) -> Statements:
                 SELECT max(model) AS model FROM embedding_models WHERE object_type = '{object_type}'
             ) AS present
         """),
+        refused=refused(ObjectType(object_type), objects, model, _lacking(embeddings, key, source, model)),
     )
 
 

@@ -38,9 +38,10 @@ def embed_missing(
     everything is looked through. Several workers share the work: what one has taken (FOR UPDATE SKIP LOCKED)
     the others pass over. Equal texts are embedded once. While another model answers, the new embeddings are
     kept beside its own and take over all at once when none is missing: in the call that sees all of them
-    committed, at the latest in the next one. A failing embedder is asked three times; a text that fails
-    alone, while others are embedded, is passed over and stays missing. No text is ever touched. A worker of a
-    model that another one has replaced is refused: ``switch_back`` prepares it as if it were a new one.
+    committed, at the latest in the next one. A failing embedder is asked three times; a text that it
+    refuses, while it takes another, stays missing and is tried again after a minute, and then after twice as
+    long each time, at most a day; when it has changed, at once. No text is ever touched. A worker of a model
+    that another one has replaced is refused: ``switch_back`` prepares it as if it were a new one.
 
     Messages and tickets are locked (FOR KEY SHARE) when their embedding is stored, until the caller's
     transaction ends: who changes such a text waits for it, and all other changes and merges go on. Articles

@@ -28,6 +28,7 @@ class Letters:
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         if self.fails_after is not None and len(self.seen) + len(texts) > self.fails_after:
+            self.fails_after = 0
             raise ConnectionError("the service is away, and quotes: secret")
         self.seen += texts
         return [
