@@ -34,6 +34,8 @@ _SIGNS = str.maketrans(
 _AT = re.compile("[@\uff20]")
 _IN_QUOTES = re.compile(r"""\A(['"])(.*)\1\Z""", re.DOTALL)
 _IN_BRACKETS = re.compile(r"\A\[(?:mailto:)?([^\[\]]*@[^\[\]]*)\]?\Z", re.IGNORECASE)
+_BETWEEN = re.compile(r"[\s,;]+")
+_SPACED = re.compile(r"(?<=[^\s,;])[ \t]{0,9}([@.])[ \t]{0,9}(?=[^\s@])")
 _ROUTE = re.compile(r"\A@[^:]*:|\Amailto:", re.IGNORECASE)
 
 
@@ -150,9 +152,10 @@ def _address(written: str) -> str | None:
     whole = _ROUTE.sub("", _IN_QUOTES.sub(r"\2", bare.strip()).strip())
     whole = _IN_BRACKETS.sub(r"\1", whole)
     if not _STRING.match(whole):
-        whole = next((word for word in reversed(whole.split()) if "@" in word), "")
+        words = _BETWEEN.split(_SPACED.sub(r"\1", whole))
+        whole = next((word for word in reversed(words) if "@" in word), "")
     local, _, domain = whole.rpartition("@")
-    domain = domain.rstrip(".")
+    domain = domain.partition("?")[0].rstrip(".")
     return f"{local}@{domain}" if local and domain else None
 
 

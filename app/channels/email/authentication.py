@@ -44,13 +44,19 @@ def without_comments(value: str) -> str:
 
 
 def _replace_comments(value: str, stand_in: str) -> tuple[str, bool, bool]:
-    """The value with its comments replaced, and whether a quoted string or a comment never ends."""
+    """The value with its comments replaced, and whether a quoted string or a comment never ends.
+
+    A quote that a comment opens and does not close is a mailbox's that ends the comment too early: then the
+    string never ends either.
+    """
     kept: list[str] = []
-    depth, quoted, characters = 0, False, iter(value)
+    depth, quoted, opened, characters = 0, False, False, iter(value)
     for character in characters:
         pair = character + next(characters, "") if character == "\\" else character
         if not depth and character == '"':
             quoted = not quoted
+        elif character == '"':
+            opened = not opened
         if not quoted and character == "(":
             depth += 1
         if not depth:
@@ -58,6 +64,8 @@ def _replace_comments(value: str, stand_in: str) -> tuple[str, bool, bool]:
         elif character == ")":
             depth -= 1
             kept.append(stand_in)
+            if opened and not depth:
+                return "", True, False
     return "".join(kept), quoted, depth > 0
 
 

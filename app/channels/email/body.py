@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email.message import EmailMessage, MIMEPart
 from typing import NamedTuple
 
@@ -21,7 +22,12 @@ _FOR_PROGRAMS = frozenset(
     | {"text/rfc822-headers", "text/x-vcalendar", "text/x-vcard", "text/xml"}
 )
 _REPORTS = frozenset({"multipart/report"})
+_ENCLOSED = frozenset({"message/global", "message/news", "message/partial", "message/rfc822"})
+# What programs write into the plain text of a mail whose words are in the HTML only.
+_STAND_IN = re.compile(r"(?<![a-z])html(?![a-z])", re.IGNORECASE)
+_MAX_STAND_IN = 250
 _MAX_FORWARDED_DEPTH = 3
+_PREFERENCE = {"text/plain": 0, "text/html": 1}
 
 
 class File(NamedTuple):
@@ -39,6 +45,8 @@ class Body:
         self.pictures: list[str] = []
         self.has_pictures = False
         self.is_forward = False
+        self.charset: str | None = None
+        """Of bytes in the names of files."""
         self.text = ""
         self.marked = ""
         self.other_marked = ""
@@ -66,6 +74,7 @@ def read(message: EmailMessage) -> Body:
     the message is readable text and a file. Text with a file's name is a file, unless there is no other.
     """
     body = Body()
+    body.charset = charset_of(message)
     texts = _read(message, body, is_root=True)
     if not any(text.marked for text in texts):
         texts = _named_text(message, body)
@@ -84,8 +93,10 @@ def charset_of(message: EmailMessage) -> str | None:
 
 def _read(part: MIMEPart, body: Body, *, is_root: bool = False, depth: int = 0) -> list[_Text]:
     kind = mime.media_type(part)
-    if kind in ("message/rfc822", "message/global") and part.is_multipart():
+    if kind in _ENCLOSED and part.is_multipart():
         return _enclosed(part, body, kind, depth)
+    if kind.startswith("multipart/") and not part.is_multipart():
+        part = mime.with_its_boundary(part) or part
     if kind.startswith("multipart/") and part.is_multipart():
         # What came back with a bounce are our own words: a file only.
         depth = _MAX_FORWARDED_DEPTH if kind in _REPORTS else depth
@@ -99,7 +110,7 @@ def _read(part: MIMEPart, body: Body, *, is_root: bool = False, depth: int = 0) 
     if payload is not None and _is_text(part, kind, payload, is_root=is_root):
         return [_decoded(part, kind, payload, body)]
     facts = Attachment(
-        filename=_filename(part),
+        filename=_filename(part, body.charset),
         media_type=_fields.media_type(kind),
         size=None if payload is None else len(payload),
     )
@@ -108,12 +119,20 @@ def _read(part: MIMEPart, body: Body, *, is_root: bool = False, depth: int = 0) 
 
 
 def _preferred(alternatives: list[list[_Text]], body: Body) -> list[_Text]:
-    """The plain one that is not blank, else the first that is not."""
+    """The plain one that says something, else the HTML, else the first that is not blank."""
     written = [texts for texts in alternatives if any(text.marked for text in texts)]
-    preferred = min(written, key=lambda texts: texts[0].kind != "text/plain", default=[])
+    preferred = min(written, key=lambda texts: _PREFERENCE.get(texts[0].kind, 2), default=[])
+    if any(texts[0].kind == "text/html" for texts in written) and _is_stand_in(preferred):
+        preferred = next(texts for texts in written if texts[0].kind == "text/html")
     others = [text.marked for texts in written if texts is not preferred for text in texts]
     body.other_marked = body.other_marked or "\n\n".join(others)
     return preferred
+
+
+def _is_stand_in(texts: list[_Text]) -> bool:
+    """Whether a text only asks for a program that shows HTML: it is short, and says so."""
+    text = " ".join(text.marked for text in texts)
+    return len(text) <= _MAX_STAND_IN and _STAND_IN.search(text) is not None
 
 
 def _is_text(part: MIMEPart, kind: str, payload: bytes, *, is_root: bool) -> bool:
@@ -121,10 +140,9 @@ def _is_text(part: MIMEPart, kind: str, payload: bytes, *, is_root: bool) -> boo
         return False
     if is_root and kind in _TEXT_OR_FILE and not _filename(part):
         return b"\0" not in payload and charsets.is_utf8(payload)
-    if is_root and kind.startswith("text/") and kind not in _FOR_PROGRAMS | _DROPPED:
-        return not _filename(part)
     # A multipart without parts has lost its boundary: what it holds is read as text.
-    return (kind in _TEXTS or kind.startswith("multipart/")) and not _filename(part)
+    is_readable = kind.startswith("text/") and kind not in _FOR_PROGRAMS | _DROPPED
+    return (is_readable or kind.startswith("multipart/")) and not _filename(part)
 
 
 def _named_text(message: EmailMessage, body: Body) -> list[_Text]:
@@ -170,13 +188,14 @@ def _enclosed(part: MIMEPart, body: Body, kind: str, depth: int) -> list[_Text]:
     label = charset_of(message)
     head = {name: _header(message, name, label) for name in ("From", "Date", "Subject")}
     content = mime.as_bytes(message)
-    filename = _filename(part) or (f"{head['Subject'][:80]}.eml" if head["Subject"] else None)
+    filename = _filename(part, body.charset) or (f"{head['Subject'][:80]}.eml" if head["Subject"] else None)
     size = None if content is None else len(content)
     body.files.append(File(Attachment(filename=filename, media_type=kind, size=size), content))
     if depth >= _MAX_FORWARDED_DEPTH:
         return []
     body.is_forward = True
     inner = Body()
+    inner.charset = label
     texts = _read(message, inner, depth=depth + 1)
     body.files += inner.files
     lines = [
@@ -192,22 +211,28 @@ def _header(message: EmailMessage, name: str, label: str | None) -> str:
     return _fields.one_line(charsets.header(value, label), _fields.MAX_SUBJECT) or ""
 
 
-def _filename(part: MIMEPart) -> str | None:
-    """RFC 2231, or the RFC 2047 words or bytes that mailers put there against its section 5."""
+def _filename(part: MIMEPart, label: str | None = None) -> str | None:
+    """RFC 2231, or the RFC 2047 words or bytes that mailers put there against its section 5.
+
+    Who gives both gives the former for those who read it.
+    """
     for header, name in (("Content-Disposition", "filename"), ("Content-Type", "name")):
-        value = _parameter(part, name, header)
+        values = _parameters(part, name, header)
+        value = next((value for value in values if isinstance(value, tuple)), next(iter(values), ""))
         if isinstance(value, tuple) and value[0]:
             text = _extended(value)
         else:
-            text = charsets.header(str(value[2] if isinstance(value, tuple) else value or ""), _charset(part))
+            text = charsets.header(value[2] if isinstance(value, tuple) else value, _charset(part) or label)
         line = _fields.one_line(text, _fields.MAX_NAME)
         if line:
             return line
     return None
 
 
-def _parameter(part: MIMEPart, name: str, header: str) -> object:
-    return mime.tolerant(lambda: part.get_param(name, None, header), None)
+def _parameters(part: MIMEPart, name: str, header: str) -> list[str | tuple[str, str | None, str]]:
+    """The values of a parameter: text, or charset, language and bytes as RFC 2231 has them."""
+    parameters = mime.tolerant(lambda: part.get_params([], header), [])
+    return [value for key, value in parameters if key.lower() == name]
 
 
 def _extended(value: tuple[str, str | None, str]) -> str:

@@ -20,7 +20,7 @@ from .. import _fields
 # Python's own codecs, not charsets; punycode even takes quadratic time.
 _NOT_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"})
 # Where Python's codec is smaller than the standard's. Big5's own needs two of Python's.
-_SUPERSETS = {"gbk": "gb18030"}
+_SUPERSETS = {"euc_kr": "cp949", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932"}
 _READ_HERE = frozenset({"big5", "euc-jp", "iso-2022-jp"})
 _MULTI_BYTE = _READ_HERE | {"cp932", "cp949", "gb18030"}
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
@@ -28,6 +28,13 @@ _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _META = re.compile(rb"<meta[^>]{0,300}?charset\s*=\s*[\"']?\s*([A-Za-z0-9._:-]{1,40})", re.IGNORECASE)
 _META_REACH = 4096
 _ESCAPE = re.compile(rb"\x1b(\$[@B]|\([BJI])")
+# In seven bits these say more than any label: mailers write them and name UTF-8, or nothing.
+_JAPANESE = re.compile(rb"\x1b\$[@B]")
+# Mailers' own names for what the standard calls otherwise.
+_CODE_PAGE = re.compile(r"(?:x-)?(?:ms-)?(?:cp|ms|win|windows)[-_]?([0-9]{3,4})")
+_PAGES = {"932": "shift_jis", "936": "gbk", "949": "euc-kr", "950": "big5"}
+_JAPANESE_NAME = re.compile(r"iso-2022-jp\b.*|cp5022[0-2]")
+_LONG_UTF8 = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _EUC_JP = re.compile(rb"[\x00-\x8d\x90-\xa0]+|\x8e[\xa1-\xdf]|\x8f[\xa1-\xfe]{2}|[\xa1-\xfe]{2}|.", re.DOTALL)
 _WORD = re.compile(r"=\?([^?\s]{1,80})\?([bBqQ])\?([^?]*)\?=")
 _QUOTED_BYTE = re.compile(rb"=([0-9A-Fa-f]{2})")
@@ -40,6 +47,8 @@ def decode(raw: bytes, label: str | None) -> str:
             return raw[len(mark) :].decode(name, "replace")
     if not _NOT_ASCII.search(raw) and b"\x1b" not in raw and _is_ascii_based(label):
         return raw.decode("ascii")
+    if _JAPANESE.search(raw) and not _NOT_ASCII.search(raw):
+        return "".join(_iso_2022_jp(raw))
     text = _as_labelled(raw, label)
     return _unlabelled(raw) if text is None else text.removeprefix("\ufeff")
 
@@ -85,7 +94,7 @@ def unescaped(value: str, label: str | None) -> str:
         raw = value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return _fields.clean(value)
-    return raw.decode("utf-8") if is_utf8(raw) else decode(raw, label)
+    return raw.decode("utf-8") if is_utf8(raw) and b"\x1b" not in raw else decode(raw, label)
 
 
 def _word(encoding: str, value: str) -> bytes:
@@ -110,31 +119,53 @@ def _as_labelled(raw: bytes, label: str | None) -> str | None:
     name = _codec(label)
     if name is None or name == "utf-8":
         return None
-    if name not in _MULTI_BYTE and _NOT_ASCII.search(raw) and is_utf8(raw):
+    may_be_utf8 = _NOT_ASCII.search(raw) is not None and is_utf8(raw)
+    # Two long characters in a row are hardly ever UTF-8 by chance.
+    if may_be_utf8 and (name not in _MULTI_BYTE or len(_LONG_UTF8.findall(raw)) > 1):
         return None
+    text = _read_as(raw, name)
+    return None if may_be_utf8 and _spoiled(text) else text
+
+
+def _read_as(raw: bytes, name: str) -> str:
     if name == "iso-2022-jp":
         return "".join(_iso_2022_jp(raw))
     if name == "euc-jp":
         return "".join(_euc_jp(raw))
     if name == "big5":
         return min((_decoded(raw, codec) for codec in ("big5hkscs", "cp950")), key=_spoiled)
-    text = _decoded(raw, name)
-    return None if _spoiled(text) and _NOT_ASCII.search(raw) and is_utf8(raw) else text
+    return _decoded(raw, name)
 
 
 def _codec(label: str | None) -> str | None:
     """Python's name of a charset that the label means."""
     name = (label or "").strip().strip("\"'").lower()
+    return _of_the_standard(name) or _of_python(name) or _of_the_standard(_respelt(name))
+
+
+def _of_the_standard(name: str) -> str | None:
     encoding = webencodings.lookup(name) if name.isascii() else None
-    if encoding is not None and encoding.name not in ("replacement", "x-user-defined"):
-        codec_name: str = encoding.codec_info.name
-        return encoding.name if encoding.name in _READ_HERE else _SUPERSETS.get(encoding.name, codec_name)
+    if encoding is None or encoding.name in ("replacement", "x-user-defined"):
+        return None
+    codec_name: str = encoding.codec_info.name
+    return encoding.name if encoding.name in _READ_HERE else _SUPERSETS.get(encoding.name, codec_name)
+
+
+def _of_python(name: str) -> str | None:
     try:
         codec = codecs.lookup(name)
         is_charset = isinstance(b"text".decode(name, "replace"), str)
     except (LookupError, TypeError, ValueError):
         return None
-    return codec.name if is_charset and codec.name not in _NOT_CHARSETS else None
+    is_charset = is_charset and codec.name not in _NOT_CHARSETS
+    return _SUPERSETS.get(codec.name, codec.name) if is_charset else None
+
+
+def _respelt(name: str) -> str:
+    if _JAPANESE_NAME.fullmatch(name):
+        return "iso-2022-jp"
+    page = _CODE_PAGE.fullmatch(name)
+    return _PAGES.get(page[1], f"windows-{page[1]}") if page else name.replace("latin-", "l")
 
 
 def _decoded(raw: bytes, codec: str) -> str:

@@ -18,6 +18,13 @@ D = TypeVar("D")
 
 MAX_HEADER = 4096
 _MAX_PARTS = 50
+# A mailer cut or mistook the boundary; the first line that can be one is followed by a part's headers.
+_BOUNDARY = re.compile(rb"^--([^\s\"\\]{1,70})[ \t]*\r?\n(?=content-)", re.IGNORECASE | re.MULTILINE)
+_BOUNDARY_REACH = 20_000
+# Prose has a space or a sign for every few letters; base64 has hardly any.
+_LETTERS_TO_A_STRAY = 12
+_NOT_BASE64 = re.sub(rb"[A-Za-z0-9+/]", b"", bytes(range(256)))
+_NEXT_BASE64 = re.compile(rb"(?<==)\s+(?=[A-Za-z0-9+/])")
 _ENCODINGS = {"base64": "base64", "quotedprintable": "quoted-printable", "xbase64": "base64"}
 
 
@@ -73,7 +80,7 @@ def parts(message: EmailMessage) -> list[MIMEPart]:
 
 def transfer_encoding(part: MIMEPart) -> str:
     """The name of its encoding, whatever stands around it and however it is hyphenated."""
-    name = without_comments(_written_encoding(part)).strip().strip("\"';").lower()
+    name = without_comments(_written_encoding(part)).partition(";")[0].strip().strip("\"';").lower()
     return _ENCODINGS.get(re.sub(r"[^a-z0-9]", "", name), name)
 
 
@@ -86,11 +93,44 @@ def payload(part: MIMEPart) -> bytes | None:
     if part.is_multipart():
         return None
     written, encoding = _written_encoding(part), transfer_encoding(part)
-    if encoding != written:
+    if encoding != written or encoding == "base64":
         del part["Content-Transfer-Encoding"]
+        # Python's own reading of base64 ends at the first "=", and makes noise of what was never encoded.
+        encoded = tolerant(lambda: part.get_payload(decode=True), None) if encoding == "base64" else None
         tolerant(lambda: part.add_header("Content-Transfer-Encoding", encoding), None)
+        if isinstance(encoded, bytes):
+            return _from_base64(encoded)
     content = tolerant(lambda: part.get_payload(decode=True), None)
     return content if isinstance(content, bytes) else None
+
+
+def _from_base64(written: bytes) -> bytes:
+    """What is encoded, piece by piece where gateways joined several; words that never were stay."""
+    pieces = _NEXT_BASE64.split(written)
+    return b"".join(_decoded(piece) if _is_encoded(piece) else piece for piece in pieces)
+
+
+def _is_encoded(piece: bytes) -> bool:
+    """Whether its first line is base64, be there a stray in it."""
+    line = piece.strip().split(b"\n", 1)[0].strip().rstrip(b"=")
+    letters = len(line.translate(None, delete=_NOT_BASE64))
+    return (len(line) - letters) * _LETTERS_TO_A_STRAY <= letters
+
+
+def _decoded(encoded: bytes) -> bytes:
+    letters = encoded.partition(b"=")[0].translate(None, delete=_NOT_BASE64)
+    return binascii.a2b_base64(letters[: len(letters) - (len(letters) % 4 == 1)] + b"==")
+
+
+def with_its_boundary(part: MIMEPart) -> EmailMessage | None:
+    """A multipart that was not read as one, by the boundary that its text shows."""
+    content = payload(part) or b""
+    boundary = _BOUNDARY.search(content[:_BOUNDARY_REACH])
+    if boundary is None:
+        return None
+    kind = media_type(part).encode("ascii", "replace")
+    message = parsed(b'Content-Type: %s; boundary="%s"\r\n\r\n' % (kind, boundary[1]) + content)
+    return message if message.is_multipart() else None
 
 
 def enclosed(part: MIMEPart) -> EmailMessage:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 
 
-def _any(*words: str) -> str:
+def any_of(*words: str) -> str:
     return f"(?:{'|'.join(words)})"
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
+def compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 
 
@@ -31,10 +31,10 @@ _WROTE = (
         "kirjoitti",
         r"napsal(?:\(a\)|a)?",
     ),
-    *("写道", "寫道", "님이 작성"),
+    *("写道", "寫道", "님이 작성", "작성", "쓴 글", r"(?<!\w)كتب", "تمت كتابة"),
     *("írta", "a scris", r"написал(?:\(а\)|а)?", "пишет", "yazdı"),
 )
-WROTE = _compiled(rf"{_any(*_WROTE)}(?!\w)")
+WROTE = compiled(rf"{any_of(*_WROTE)}(?!\w)")
 """The verb of a line such as "On Monday, Ann wrote:"."""
 
 _LEADS = (
@@ -76,14 +76,20 @@ _DAYS = (
         "śr",
     ),
     *("czw", "pt", "sob", "niedz", "lun", "mar", "mer", "jeu", "ven", "sam", "dim"),
+    *("пн", "вт", "ср", "чт", "пт", "сб", "вс"),
 )
-LEADS = _compiled(rf"\s*(?:{_any(*_LEADS)}[\s,./-]|{_any(*_DAYS)}\w{{0,6}}\.?,\s)")
+_EASTERN_LEADS = (r"\d{4}[年년]", r"(?:在|于|於)\s?\d{4}", r"في\s", r"\d{1,2} \w{3,10}\.? \d{4} ?г\.")
+LEADS = compiled(
+    rf"\s*(?:{any_of(*_LEADS)}[\s,./-]|{any_of(*_DAYS)}\w{{0,6}}\.?,\s|{any_of(*_EASTERN_LEADS)})"
+)
 """How such a line begins."""
 
-MOMENT = _compiled(
+MOMENT = compiled(
     r"\b\d{1,2}[:.h]\d{2}\b|\b\d{1,4}[./-]\d{1,2}[./-]\d{2,4}\b|\b(?:19|20)\d\d\b",
 )
-ADDRESS = _compiled(r"[^\s<>@]{1,64}@[^\s<>@]{1,190}\.[^\s<>@]{1,60}")
+TIME = compiled(r"(?<![\d.])\d{1,2}(?::| ?h ?|[.](?=\d\d(?![\d.])))\d{2}(?!\d)")
+"""A time of day, which mail programs tell and people seldom do."""
+ADDRESS = compiled(r"[^\s<>@]{1,64}@[^\s<>@]{1,190}\.[^\s<>@]{1,60}")
 
 _ORIGINAL = (
     *("original (?:message|appointment|e-?mail)", "(?:urspr[uü]ngliche|original)[ -]?(?:nachricht|e-?mail)"),
@@ -97,6 +103,7 @@ _ORIGINAL = (
     *("original meddelelse", "oprindelig meddelelse", "ursprungligt meddelande"),
     *("原始(?:邮件|信件|郵件|訊息)", "元のメッセージ", "원본 (?:메시지|메일)", "исходное сообщение"),
     *("původní (?:zpráva|e-?mail)", "eredeti üzenet", "(?:orijinal|özgün) (?:ileti|mesaj)", "mesaj original"),
+    *("الرسالة الأصلية", "ההודעה המקורית", "αρχικό μήνυμα", "alkuperäinen viesti", "mesajul original"),
 )
 _FORWARDED = (
     *("forwarded message", "forwarded by .{1,80}", "weitergeleitete (?:nachricht|e-?mail)"),
@@ -110,18 +117,19 @@ _BEGINS = (
     "początek przekazywanej wiadomości",
 )
 # The shortest of them, QQ's in English, stands between long lines.
-ORIGINAL = _compiled(
-    rf"\s*[-_=*]{{2,}}\s*{_any(*_ORIGINAL)}.{{0,40}}?[-_=*]{{2,}}\s*|\s*-{{12,}}\s*original\s*-{{12,}}\s*"
+ORIGINAL = compiled(
+    rf"\s*[-_=*]{{2,}}\s*{any_of(*_ORIGINAL)}.{{0,40}}?[-_=*]{{2,}}\s*|\s*-{{12,}}\s*original\s*-{{12,}}\s*"
 )
-FORWARDED = _compiled(
-    rf"\s*[-_=*]{{2,}}\s*{_any(*_FORWARDED)}.{{0,40}}?[-_=*]{{2,}}\s*|\s*{_any(*_BEGINS)}\s*{_COLON}\s*"
+FORWARDED = compiled(
+    rf"\s*[-_=*]{{2,}}\s*{any_of(*_FORWARDED)}.{{0,40}}?[-_=*]{{2,}}\s*|\s*{any_of(*_BEGINS)}\s*{_COLON}\s*"
 )
-RULE = _compiled(r"\s*(?:[_-]{20,}|_{5,})\s*")
+RULE = compiled(r"\s*(?:[_-]{20,}|_{5,})\s*")
 """The line that Outlook draws above the headers of what it quotes."""
 
 _HEADERS = {
     "from": (
-        *("от", "від", "发件人", "寄件者", "差出人", "보낸 사람"),
+        *("от", "від", "发件人", "寄件者", "差出人", "보낸 사람", "من", "מאת", "από"),
+        *("gönderen", "kimden", "lähettäjä", "feladó", "de la", "отправитель", "odesílatel"),
         "from",
         "von",
         "de",
@@ -136,6 +144,8 @@ _HEADERS = {
     ),
     "date": (
         *("отправлено", "дата", "发送时间", "日期", "寄件日期", "送信日時", "日時", "보낸 날짜"),
+        *("تاريخ الإرسال", "تم الإرسال", "التاريخ", "נשלח", "תאריך", "στάλθηκε", "ημερομηνία", "odesláno"),
+        *("gönderildi", "gönderme tarihi", "tarih", "lähetetty", "päivämäärä", "elküldve", "dátum", "trimis"),
         *(
             "sent",
             "date",
@@ -148,7 +158,8 @@ _HEADERS = {
         *("data", "inviato", "verzonden", "wysłan[eoy]", "sendt", "skickat"),
     ),
     "to": (
-        *("кому", "收件人", "收件者", "宛先", "받는 사람"),
+        *("кому", "收件人", "收件者", "宛先", "받는 사람", "إلى", "אל", "προς"),
+        *("kime", "alıcı", "vastaanottaja", "címzett", "komu", "către"),
         "to",
         "an",
         "[àa]",
@@ -163,7 +174,8 @@ _HEADERS = {
         "adresat",
     ),
     "subject": (
-        *("тема", "主题", "主旨", "件名", "제목"),
+        *("тема", "主题", "主旨", "件名", "제목", "الموضوع", "נושא", "θέμα"),
+        *("konu", "aihe", "tárgy", "předmět", "subiect"),
         "subject",
         "betreff",
         "objet",
@@ -188,64 +200,18 @@ _HEADERS = {
     ),
 }
 HEADER = {
-    name: _compiled(rf"\s*[*_]{{0,2}}{_any(*words)}\s?[*_]{{0,2}}\s?{_COLON}[*_]{{0,2}}(?:\s|\Z)")
+    name: compiled(rf"\s*[*_]{{0,2}}{any_of(*words)}\s?[*_]{{0,2}}\s?{_COLON}[*_]{{0,2}}(?:\s|\Z)")
     for name, words in _HEADERS.items()
 }
 """The headers of a message that is quoted without marks."""
 
-_DEVICES = (
-    *(
-        "i ?phone",
-        "ios",
-        "i ?pad",
-        "android",
-        "samsung",
-        "galaxy",
-        "huawei",
-        "xiaomi",
-        "redmi",
-        "pixel",
-        "nokia",
-        "motorola",
-    ),
-    *(
-        "oneplus",
-        "blackberry",
-        "smartphone",
-        "handy",
-        "mobiltelefon",
-        "mobile(?: device| phone)?",
-        "telefon\\w*",
-    ),
-    *(
-        "t[eé]l[eé]phone",
-        "m[oó]vil",
-        "telem[oó]vel",
-        "celular",
-        "cellulare",
-        "telefoon",
-        "tablet",
-        "outlook",
-        "yahoo",
-    ),
-    *("gmx", "web\\.de", "proton ?mail", "thunderbird", "gmail", "mail"),
-)
-_SENT_FROM = (
-    *("sent (?:from|with|via)", "get outlook for", "von meine[mr]", "gesendet (?:von|mit|über)"),
-    *("holen sie sich outlook", "diese nachricht wurde von", "envoy[eé] (?:de|depuis|à partir|avec)"),
-    *("obtenez outlook", "t[eé]l[eé]charge[zr]? outlook", "enviado (?:desde|do|a partir|con|com|via)"),
-    *("obtener outlook", "obter (?:o )?outlook", "inviato (?:da|dal)", "(?:scarica|ottieni) outlook"),
-    *("(?:verzonden|verstuurd) (?:vanaf|vanuit|met|via)", "outlook voor .{2,10} downloaden"),
-    *("wysłan[eyo] (?:z|za)", "pobierz (?:program )?outlook"),
-)
-SENT_FROM = _compiled(rf"\s*{_any(*_SENT_FROM)}(?!\w).{{0,60}}\b{_any(*_DEVICES)}(?!\w).{{0,60}}")
-
 _NUMBER = r"\s?(?:\[\d+\]|\(\d+\))?\s?"
-REPLY_SUBJECT = _compiled(
-    rf"\s*{_any('re', 'aw', 'antw', 'sv', 'vs', 'rif', 'r[eé]f?', 'res', 'r', 'odp', 'ynt')}{_NUMBER}{_COLON}"
+REPLY_SUBJECT = compiled(
+    rf"\s*{any_of('re', 'aw', 'antw', 'sv', 'vs', 'rif', 'r[eé]f?', 'res', 'r', 'odp', 'ynt', '回复')}"
+    rf"{_NUMBER}{_COLON}"
 )
-FORWARD_SUBJECT = _compiled(
-    rf"\s*{_any('fwd?', 'wg', 'tr', 'rv', 'enc', 'i', 'doorst', 'pd', 'vl', 'vb')}{_NUMBER}{_COLON}"
+FORWARD_SUBJECT = compiled(
+    rf"\s*{any_of('fwd?', 'wg', 'tr', 'rv', 'enc', 'i', 'doorst', 'pd', 'vl', 'vb')}{_NUMBER}{_COLON}"
 )
 
 _AUTOMATIC = (
@@ -269,7 +235,7 @@ _AUTOMATIC = (
         "자동 ?(?:회신|응답|답장)",
     ),
 )
-AUTOMATIC_SUBJECT = _compiled(rf"\s*(?:{_any(*_AUTOMATIC)}\s?(?:{_COLON}|\Z)|\[{_any(*_AUTOMATIC)}\])")
+AUTOMATIC_SUBJECT = compiled(rf"\s*(?:{any_of(*_AUTOMATIC)}\s?(?:{_COLON}|\Z)|\[{any_of(*_AUTOMATIC)}\])")
 
 _BOUNCED = (
     *("undeliver(?:ed|able)", "mail (?:delivery|system) (?:fail|system|sub|error)", "mail delivery:? failed"),
@@ -304,4 +270,4 @@ _BOUNCED = (
         "전달되지 않음",
     ),
 )
-BOUNCE_SUBJECT = _compiled(_any(*_BOUNCED))
+BOUNCE_SUBJECT = compiled(any_of(*_BOUNCED))

@@ -7,9 +7,10 @@ says that it is not the writer's; where that is unsure, it stays.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from itertools import pairwise
 
-from . import marks, phrases
+from . import footers, marks, phrases
 
 _QUOTED = re.compile(rf"{marks.QUOTED}|[ \t]{{0,3}}>|[ \t]{{0,3}}\|(?=\s?>)")
 # A writer's own "> 5 users" or ">= 3".
@@ -58,9 +59,9 @@ def _begins_quote(lines: list[str], number: int, bare: str, *, is_hinted: bool) 
     if phrases.RULE.fullmatch(bare):
         below = (n for n in range(number + 1, min(number + 4, len(lines))) if lines[n].strip())
         return any(_is_head(lines, n) for n in list(below)[:1])
-    return (is_hinted and _is_head(lines, number)) or _is_lone_introduction(
-        lines, number, is_hinted=is_hinted
-    )
+    return (
+        is_hinted and _is_head(lines, number) and _is_programs_head(lines, number)
+    ) or _is_lone_introduction(lines, number, is_hinted=is_hinted)
 
 
 def _is_head(lines: list[str], start: int) -> bool:
@@ -80,10 +81,16 @@ def _is_head(lines: list[str], start: int) -> bool:
     return {"from", "date"} <= names and ("subject" in names or "to" in names)
 
 
+def _is_programs_head(lines: list[str], start: int) -> bool:
+    """Whether headers without a divider are a program's: people write "From: Berlin" and "Date: 5 May"."""
+    head = [marks.without(line)[:_MAX_LINE] for line in lines[start : start + _MAX_HEADERS]]
+    return any(phrases.HEADER["date"].match(line) and phrases.TIME.search(line) for line in head)
+
+
 def _is_lone_introduction(lines: list[str], start: int, *, is_hinted: bool) -> bool:
     """Whether here stands "On Monday at 9:00, Ann <ann@x> wrote:" and no marked quote follows it.
 
-    Only a paragraph of its own with the moment and, in full, a mail program's form of it: writers quote, too.
+    Only a paragraph of its own with the time and, in full, a mail program's form of it: writers quote, too.
     """
     if (start and lines[start - 1].strip()) or not phrases.LEADS.match(lines[start]):
         return False
@@ -93,7 +100,7 @@ def _is_lone_introduction(lines: list[str], start: int, *, is_hinted: bool) -> b
     if following >= len(lines) or any(_is_quoted(line) for line in lines[following : following + 3]):
         return False
     has_address = is_hinted or bool(phrases.ADDRESS.search(text))
-    return _introduces(text) and bool(phrases.MOMENT.search(text)) and has_address
+    return _introduces(text) and bool(phrases.TIME.search(text)) and has_address
 
 
 def _paragraph(lines: list[str], start: int) -> list[str]:
@@ -166,9 +173,9 @@ def _length_of_introduction(above: list[str | None]) -> int:
         if not _introduces(text):
             if not text.endswith((*phrases.COLONS, ">")):
                 break
-        elif phrases.LEADS.match(text):
+        elif phrases.LEADS.match(text) and _names_moment_or_address(text):
             return length
-        elif _names_moment_or_address(text) or _is_short(text):
+        elif _is_programs(text) or _is_short(text):
             shortest = shortest or length
         elif not text.endswith((*phrases.COLONS, ">")):
             break
@@ -188,6 +195,13 @@ def _names_moment_or_address(text: str) -> bool:
     return bool(phrases.MOMENT.search(text) or phrases.ADDRESS.search(text))
 
 
+def _is_programs(text: str) -> bool:
+    """Whether a line that introduces a quote, and does not begin as such, is in the form of a program."""
+    if not phrases.WROTE.search(text):
+        return text[:1].isdigit() or "<" in text
+    return bool(phrases.ADDRESS.search(text)) or (len(text.split()) <= 12 and bool(phrases.TIME.search(text)))
+
+
 def _is_short(text: str) -> bool:
     return len(text.split()) <= 5
 
@@ -195,14 +209,16 @@ def _is_short(text: str) -> bool:
 def _unsigned(segment: list[str]) -> list[str]:
     """The lines of one stretch of the writer's own, without its signature and what a telephone adds."""
     remaining = sum(1 for line in segment if line.strip())
+    # Several of one line part paragraphs, but for the one that is a signature's by RFC 3676.
+    signs = Counter(line for line in segment if _SIGNATURE.fullmatch(line))
     for number, line in enumerate(segment):
         remaining -= bool(line.strip())
-        if remaining <= _MAX_SIGNATURE and _SIGNATURE.fullmatch(line):
+        if remaining <= _MAX_SIGNATURE and (signs[line] == 1 or (line == "-- " and signs[line])):
             segment = segment[:number]
             break
     last = len(segment)
     while last and (
-        not segment[last - 1].strip() or phrases.SENT_FROM.fullmatch(segment[last - 1][:_MAX_LINE])
+        not segment[last - 1].strip() or footers.SENT_FROM.fullmatch(segment[last - 1][:_MAX_LINE])
     ):
         last -= 1
     return segment[:last]

@@ -191,3 +191,62 @@ def test_files_of_an_enclosed_message_are_files():
     inner = "Content-Type: multipart/mixed; boundary=C\r\n\r\n--C\r\nContent-Type: image/png; name=a.png\r\n\r\nx\r\n--C--"
 
     assert [file.filename for file in mixed(part("message/rfc822", inner)).attachments] == [None, "a.png"]
+
+
+WORDS = "Grüße, wo ist meine Bestellung 4711? Ich warte seit drei Wochen."
+
+
+def test_words_that_only_bear_the_name_of_base64_are_read():
+    assert root(WORDS, "Content-Transfer-Encoding: base64").content == WORDS
+
+
+def test_base64_that_gateways_joined_is_read_to_its_end():
+    pieces = [base64.b64encode(piece.encode()).decode() for piece in ("Hello", " world, ", "where is it?")]
+
+    message = root("\r\n".join(pieces), "Content-Transfer-Encoding: base64")
+
+    assert message.content == "Hello world, where is it?"
+
+
+def test_an_encoding_with_a_parameter_is_known():
+    message = root("Gr=C3=BC=C3=9Fe", "Content-Transfer-Encoding: quoted-printable; charset=utf-8")
+
+    assert message.content == "Grüße"
+
+
+@pytest.mark.parametrize("boundary", ["", "; boundary=other"])
+def test_parts_whose_boundary_is_lost_are_found(boundary):
+    encoded = base64.b64encode(WORDS.encode()).decode()
+    parts = part("text/plain; charset=utf-8", encoded, "Content-Transfer-Encoding: base64")
+    parts += part("image/png; name=a.png", "x")
+
+    message = root(f"{parts}--B--", f"Content-Type: multipart/mixed{boundary}")
+
+    assert message.content == WORDS
+    assert [file.filename for file in message.attachments] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "stand_in",
+    [
+        "To view the message, please use an HTML compatible email viewer!",
+        "Ihr E-Mail-Programm kann kein HTML anzeigen.",
+        "Este mensaje está en formato HTML.",
+    ],
+)
+def test_a_plain_text_that_only_asks_for_html_is_not_the_message(stand_in):
+    page = f"<p>Name: Eva</p><p>{WORDS}</p><p>{WORDS}</p>"
+
+    message = mixed(part("text/plain", stand_in), part("text/html; charset=utf-8", page), kind="alternative")
+
+    assert message.content == f"Name: Eva\n\n{WORDS}\n\n{WORDS}"
+
+
+def test_a_text_of_an_unknown_kind_is_the_message():
+    assert mixed(part("text/x-pmrich", WORDS)).content == WORDS
+
+
+def test_a_piece_of_a_message_is_read():
+    message = root(WORDS, 'Content-Type: message/partial; id="a@b"; number=1; total=2')
+
+    assert WORDS in message.content

@@ -219,3 +219,61 @@ def test_a_file_s_name_is_decoded_once(parameter, filename):
     message = mail(b"x", "application/pdf", f"Content-Disposition: attachment; {parameter}".encode())
 
     assert message.attachments[0].filename == filename
+
+
+def in_parts(disposition: bytes, label: bytes = b"utf-8") -> str | None:
+    """The name of a file beside a text of this charset."""
+    parts = [
+        b"Content-Type: text/plain; charset=" + label + b"\r\n\r\nHello",
+        b"Content-Type: application/pdf\r\nContent-Disposition: attachment; " + disposition + b"\r\n\r\nx",
+    ]
+    head = b"From: ann@example.com\r\nTo: s@x.example\r\nContent-Type: multipart/mixed; boundary=B\r\n\r\n"
+    body = b"".join(b"--B\r\n" + part + b"\r\n" for part in parts)
+    return email.parse(head + body + b"--B--\r\n").attachments[0].filename
+
+
+def test_bytes_in_a_file_s_name_are_in_the_charset_of_the_body():
+    assert in_parts(b'filename="\xc4\xe3\xba\xc3.pdf"', b"gb2312") == "你好.pdf"
+    assert in_parts(b'filename="Gr\xc3\xbc.pdf"', b"gb2312") == "Grü.pdf"
+    assert in_parts(b'filename="Gr\xfc.pdf"') == "Grü.pdf"
+
+
+def test_of_two_names_of_a_file_the_one_in_its_own_letters_counts():
+    assert in_parts(b"filename=\"Gr_.pdf\"; filename*=UTF-8''Gr%C3%BC.pdf") == "Grü.pdf"
+
+
+@pytest.mark.parametrize(
+    "label", ["utf-8", "us-ascii", "shift_jis", "iso-2022-jp-ms", "cp50220", "x-unknown"]
+)
+def test_japanese_in_seven_bits_says_itself_what_it_is(label):
+    message = mail(b"\x1b$B-!F|K\\\x1b(B", f"text/plain; charset={label}")
+
+    assert message.content == "①日本"
+    raw = b"From: a@example.com\r\nTo: s@x.example\r\nSubject: \x1b$BF|K\\\x1b(B 17\r\n\r\nHello"
+    assert email.parse(raw).subject == "日本 17"
+
+
+@pytest.mark.parametrize(
+    ("label", "codec"),
+    [
+        ("cp-1251", "cp1251"),
+        ("win-1251", "cp1251"),
+        ("x-cp1251", "cp1251"),
+        ("ks_c_5601", "cp949"),
+        ("ms949", "cp949"),
+        ("x-windows-949", "cp949"),
+        ("cp936", "gb18030"),
+        ("latin-9", "iso8859_15"),
+    ],
+)
+def test_mailers_own_spellings_of_a_charset_are_known(label, codec):
+    text = {"cp1251": "Привет", "cp949": "똠방", "gb18030": "你好镕", "iso8859_15": "€ Š"}[codec]
+
+    assert mail(text.encode(codec), f"text/plain; charset={label}").content == text
+
+
+@pytest.mark.parametrize("label", ["gb2312", "big5", "shift_jis", "euc-kr", "euc-jp"])
+def test_what_is_plainly_utf8_is_not_read_as_another_multi_byte_charset(label):
+    text = "Grüße 中文您好，請問 日本語です"
+
+    assert mail(text.encode(), f"text/plain; charset={label}").content == text

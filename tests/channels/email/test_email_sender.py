@@ -298,3 +298,32 @@ def test_signs_of_another_width_lose_no_mail_and_prove_nothing(written):
     sender = sender_of(results, sender=written)
 
     assert (sender.value, sender.verified) == ("ann@isp.example", False)
+
+
+@pytest.mark.parametrize(
+    "mailbox",
+    [
+        '"x) ; dkim=pass header.d=example.com ("@evil.example',
+        '"x\\") ; dkim=pass header.d=example.com (\\"y"@evil.example',
+    ],
+)
+def test_a_mailbox_that_ends_the_comment_it_stands_in_proves_nothing(mailbox):
+    results = f"spf=pass (mx: domain of {mailbox} designates 192.0.2.1) smtp.mailfrom=x@evil.example"
+
+    assert not is_verified(f"mx.techcorp.io; {results}")
+    assert is_verified('mx.techcorp.io; dkim=pass (a "good" key) header.d=example.com')
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "Ann <ann@example . com>",
+        "Ann <ann@example.com,>",
+        "Ann <ann@example.com;>",
+        "Ann <ann@example.com\0>",
+    ],
+)
+def test_a_blank_or_a_sign_too_many_loses_no_mail_and_proves_nothing(written):
+    sender = sender_of("mx.techcorp.io; dkim=pass header.d=example.com", sender=written)
+
+    assert (sender.value, sender.verified) == ("ann@example.com", False)

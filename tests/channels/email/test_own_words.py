@@ -1,0 +1,68 @@
+"""A writer's own words in the forms of mail programs; and those forms in further languages."""
+
+from __future__ import annotations
+
+import pytest
+
+from .mails import parsed
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "My data:\n\nFrom: Berlin\nTo: Paris\nDate: 5 Jan 2026\nPassengers: 2",
+        "Meine Reise:\n\nVon: Berlin\nAn: Rom\nDatum: 5.1.2026\nBetreff: Umbuchung\n\nBitte umbuchen",
+        "List:\n--\nitem one\n--\nitem two",
+        "Hello,\n\nOn Monday, 5 January 2026, your agent Max wrote:\n\nIt comes tomorrow.\n\nIt did not come.",
+    ],
+)
+def test_words_in_a_program_s_form_are_kept(body):
+    assert parsed(body, Subject="Re: 17").new_text == body
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        "I am angry because the agent on 5 Jan 2026 wrote:",
+        "It failed on 5.1.2026 at 10:00 for user a@b.example:",
+        "Le problème est que votre agent nous a écrit :",
+    ],
+)
+def test_a_sentence_above_a_quote_is_the_writer_s(above):
+    assert parsed(f"{above}\n> The refund comes.\nWhen?", Subject="Re: 17").new_text == f"{above}\n\nWhen?"
+
+
+HEADS = [
+    ("Gönderen", "Gönderildi", "Kime", "Konu"),
+    ("من", "تاريخ الإرسال", "إلى", "الموضوع"),
+    ("Odesílatel", "Odesláno", "Komu", "Předmět"),
+    ("Lähettäjä", "Lähetetty", "Vastaanottaja", "Aihe"),
+    ("Feladó", "Elküldve", "Címzett", "Tárgy"),
+    ("Από", "Στάλθηκε", "Προς", "Θέμα"),
+]
+
+
+@pytest.mark.parametrize("rule", ["", "________________________________\n"], ids=["bare", "ruled"])
+@pytest.mark.parametrize("names", HEADS, ids=[names[0] for names in HEADS])
+def test_outlook_s_headers_in_further_languages_begin_a_quote(names, rule):
+    values = ("Support <support@us.example>", "5 Jan 2026 10:00", "Ann", "Re: 17")
+    head = "".join(f"{name}: {value}\n" for name, value in zip(names, values, strict=True))
+
+    assert parsed(f"Works now\n\n{rule}{head}\nPlease restart.", Subject="Re: 17").new_text == "Works now"
+
+
+@pytest.mark.parametrize(
+    "introduction",
+    [
+        "пн, 5 янв. 2026 г. в 10:00, Support <support@us.example>:",
+        "2026年1月5日(月) 10:00 Support <support@us.example>:",
+        "2026년 1월 5일 (월) 오전 10:00, Support <support@us.example>님이 작성:",
+        "2026-01-05 오전 10:00에 Support 이(가) 쓴 글:",
+        "في الاثنين، 5 يناير 2026 في 10:00 ص تمت كتابة ما يلي بواسطة Support <support@us.example>:",
+    ],
+)
+@pytest.mark.parametrize("mark", ["> ", ""], ids=["marked", "bare"])
+def test_introductions_of_further_languages_begin_a_quote(introduction, mark):
+    body = f"Works now\n\n{introduction}\n\n{mark}Please restart."
+
+    assert parsed(body, Subject="Re: 17").new_text == "Works now"
