@@ -10,7 +10,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from ..errors import InvalidValue
 
@@ -28,15 +28,18 @@ def twilio(
     ``url`` is the one that Twilio calls, with its query. Behind a proxy an application sees another one: give
     it the public host; that the proxy ended TLS, or put a port in, is allowed for here. ``form`` is all of
     the form's fields: pairs, a framework's multi-dict (Django, Flask, Starlette), or a mapping, of a key that
-    comes more than once to all of its values. For a webhook in JSON it is the body as bytes, whose hash
-    Twilio signs in the URL (``bodySHA256``).
+    comes more than once to all of its values; or the body as bytes, as it came. Of a webhook in JSON Twilio
+    signs the hash in the URL (``bodySHA256``), so it must be bytes.
 
     Raises:
-        InvalidValue: the token is empty.
+        InvalidValue: the token is empty, or the URL or the form is of another type.
     """
     key = _secret("token", token)
-    if isinstance(form, bytes):
-        if not _is_the_signed_body(url, form):
+    if not isinstance(url, str):
+        raise InvalidValue("url", "must be text")
+    signed_hash = parse_qs(urlsplit(url).query).get("bodySHA256") if isinstance(form, bytes) else None
+    if isinstance(form, bytes) and signed_hash:
+        if not _is_equal(signed_hash[0].lower(), hashlib.sha256(form).hexdigest()):
             return False
         fields = ""
     else:
@@ -76,16 +79,19 @@ def _hmac_sha1(key: bytes, text: str) -> str:
     ).decode()
 
 
-def _pairs(form: Mapping[str, str | Iterable[str]] | Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _pairs(
+    form: Mapping[str, str | Iterable[str]] | Iterable[tuple[str, str]] | bytes,
+) -> Iterator[tuple[str, str]]:
+    if isinstance(form, bytes):
+        yield from parse_qsl(form.decode("utf-8", "surrogateescape"), keep_blank_values=True)
+        return
     all_of = getattr(form, "getlist", None)
-    for name, value in form.items() if isinstance(form, Mapping) else form:
-        values = all_of(name) if all_of is not None else [value] if isinstance(value, str) else value
-        yield from ((name, one) for one in values)
-
-
-def _is_the_signed_body(url: str, body: bytes) -> bool:
-    signed = parse_qs(urlsplit(url).query).get("bodySHA256", [""])
-    return _is_equal(signed[0].lower(), hashlib.sha256(body).hexdigest())
+    try:
+        for name, value in form.items() if isinstance(form, Mapping) else form:
+            values = all_of(name) if all_of is not None else [value] if isinstance(value, str) else value
+            yield from ((name, "".join([one])) for one in values)
+    except (TypeError, ValueError):
+        raise InvalidValue("form", "must be pairs of texts, a mapping, or the body as bytes") from None
 
 
 def _as_called(url: str) -> list[str]:

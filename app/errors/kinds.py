@@ -239,13 +239,13 @@ class ChannelDisabled(Conflict):
 
 
 class DisclosureRefused(CRMError):
-    """It must not be told: nobody has proved who writes in the conversation."""
+    """It must not be told: nobody has proved who writes in the conversation, or a group reads it."""
 
     http_status = 403
 
     def __init__(self, conversation_id: UUID) -> None:
         super().__init__(
-            f"nobody has proved who writes in conversation {conversation_id}: nothing more may be told"
+            f"in conversation {conversation_id} nobody has proved who writes, or a group reads: no more may be told"
         )
 
 

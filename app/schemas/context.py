@@ -28,6 +28,8 @@ class DisclosureReason(StrEnum):
     """Of something that is unanswered nobody has proved who wrote it."""
     NOBODY_WROTE = "nobody_wrote"
     """The customer has not written in this conversation."""
+    GROUP = "group"
+    """The channel has proved who wrote, but others read the answer."""
 
 
 class Disclosure(Schema):

@@ -29,6 +29,10 @@ _DISCLOSURE = {
     DisclosureReason.NOBODY_WROTE: (
         "the customer has not written here; tell nothing of other conversations, tickets or the profile"
     ),
+    DisclosureReason.GROUP: (
+        "others read the answer in this group; tell nothing of other conversations, tickets or the "
+        "customer's profile, and do not say whether there are any"
+    ),
 }
 _KEPT_MESSAGES = 4
 """So many of the last ones go only after everything else has gone."""

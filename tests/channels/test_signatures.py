@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from urllib.parse import urlencode
 
 import pytest
 
@@ -76,6 +77,22 @@ def test_a_key_that_comes_more_than_once_counts_with_all_its_values(form):
     url = "https://desk.example/hooks/twilio"
     assert signatures.twilio(url, form, SIGNED_ITEMS, TOKEN)
     assert not signatures.twilio(url, {"Item": "b", "Z": "1"}, SIGNED_ITEMS, TOKEN)
+
+
+def test_a_form_may_be_given_as_the_body_that_came():
+    url = "https://desk.example/hooks/twilio"
+    assert signatures.twilio(HOOK, urlencode(FORM).encode(), SIGNED, TOKEN)
+    assert signatures.twilio(url, b"Item=b&Item=a&Z=1", SIGNED_ITEMS, TOKEN)
+    assert not signatures.twilio(url, b"Item=b&Item=a&Z=1&Empty=", SIGNED_ITEMS, TOKEN)
+    assert not signatures.twilio(url, b"\xff&;=", SIGNED_ITEMS, TOKEN)
+
+
+@pytest.mark.parametrize("form", [None, 5, "From=x", [("From",)], {"From": 5}, {"From": None}, {"From": [b"x"]}])
+def test_a_form_of_another_type_is_the_caller_s_mistake(form):
+    with pytest.raises(InvalidValue, match=r"^form: "):
+        signatures.twilio(HOOK, form, SIGNED, TOKEN)
+    with pytest.raises(InvalidValue, match=r"^url: "):
+        signatures.twilio(None, FORM, SIGNED, TOKEN)
 
 
 def test_a_webhook_in_json_is_signed_by_the_hash_of_its_body():

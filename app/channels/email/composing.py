@@ -35,6 +35,7 @@ _DOTTED = re.compile(rf"\.*{_ATOM}(?:\.+{_ATOM})*\.*")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,900}>")
 _MEDIA_TYPE = re.compile(r"([A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126})/([A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126})")
+_LONGEST_ADDRESS = 320
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -119,6 +120,8 @@ def _set_head(message: EmailMessage, delivery: Delivery) -> None:
 def _mailbox(field: str, address: str) -> str:
     """The address as headers write it: quoted where it must be, its domain in ASCII."""
     local, _, domain = address.strip().rpartition("@")
+    if len(address) > _LONGEST_ADDRESS or not _is_text(address):
+        raise InvalidValue(field, "is not an email address")
     ascii_domain = normalize_email(f"mailbox@{domain}").partition("@")[2]
     if len(local) > 1 and local[0] == local[-1] == '"':
         local = re.sub(r"\\(.)", r"\1", local[1:-1])
@@ -150,19 +153,27 @@ def _addressed(header: str, name: str | None, mailbox: str) -> _Written:
     name = _one_line(name or "")
     if not name:
         return _Written(mailbox)
-    if name.isascii() and "=?" not in name:
-        written = name if _NAME.fullmatch(name) else _quoted(name)
-    else:
+    written = name if _NAME.fullmatch(name) else _quoted(name)
+    # Encoded words can be folded anywhere.
+    if not name.isascii() or "=?" in name or len(header) + 2 + len(written) > _WIDTH:
         written = _encoded(header, name)
     fits = len(header) + 2 + len(written.rpartition("\n")[2]) + len(mailbox) + 3 <= _WIDTH
     return _Written(f"{written}{' ' if fits else chr(13) + chr(10) + ' '}<{mailbox}>")
 
 
 def _encoded(header: str, line: str) -> str:
+    if not _is_text(line):
+        raise InvalidValue(header.lower(), "holds a character that cannot be sent")
+    return Header(line, "utf-8", maxlinelen=_WIDTH, header_name=header).encode(linesep="\r\n")
+
+
+def _is_text(text: str) -> bool:
+    """Whether it holds no half of a character."""
     try:
-        return Header(line, "utf-8", maxlinelen=_WIDTH, header_name=header).encode(linesep="\r\n")
+        text.encode()
     except UnicodeEncodeError:
-        raise InvalidValue(header.lower(), "holds a character that cannot be sent") from None
+        return False
+    return True
 
 
 def _ids(ids: Iterable[str | None]) -> _Written:
@@ -187,10 +198,8 @@ def _own_id(delivery: Delivery) -> str:
 
 
 def _body(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InvalidValue("content", "holds a character that cannot be sent") from None
+    if not _is_text(text):
+        raise InvalidValue("content", "holds a character that cannot be sent")
     return re.sub(r"\r\n?", "\n", text)
 
 

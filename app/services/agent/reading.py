@@ -126,7 +126,7 @@ def read_history(turn: Turn, arguments: ReadHistory) -> dict[str, Any]:
 
 def list_tickets(turn: Turn, arguments: ListTickets) -> dict[str, Any]:
     own: dict[str, Any] = {"customer_id": turn.scope.customer_id}
-    if not turn.scope.is_verified:
+    if not turn.scope.discloses:
         own["conversation_id"] = turn.scope.conversation_id
     if not arguments.include_finished:
         own["status"] = _UNFINISHED
@@ -171,7 +171,7 @@ def ticket_in_reach(turn: Turn, number: str) -> Ticket:
     except NotFound:
         raise TicketNotFound(plain(number)) from None
     is_own = ticket.customer_id == turn.scope.customer_id
-    if not is_own or not (turn.scope.is_verified or ticket.conversation_id == turn.scope.conversation_id):
+    if not is_own or not (turn.scope.discloses or ticket.conversation_id == turn.scope.conversation_id):
         raise TicketNotFound(plain(number))
     return ticket
 
@@ -188,7 +188,7 @@ def facts_of(ticket: Ticket) -> dict[str, Any]:
 
 
 def _require_proof(turn: Turn) -> None:
-    if not turn.scope.is_verified:
+    if not turn.scope.discloses:
         raise DisclosureRefused(turn.scope.conversation_id)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Text, Uuid, bindparam, text
+from sqlalchemy import Boolean, Text, Uuid, bindparam, text
 from sqlalchemy.orm import Session
 
 from ...errors import ConversationNotFound
 from ...models import Channel
-from ...schemas import Assurance
 
 # Events such as reactions set no route: answers go to none of their writers.
 _WRITTEN = """
@@ -20,10 +19,15 @@ _WRITTEN = """
     )
 """
 LEAST_ASSURANCE = f"""
-    SELECT has_written,
-        CASE WHEN has_written AND NOT has_claim THEN 'verified' ELSE 'claimed' END AS assurance
+    SELECT has_written, others_read,
+        CASE WHEN has_written AND NOT has_claim THEN 'verified' ELSE 'claimed' END AS assurance,
+        has_written AND NOT has_claim AND NOT others_read AS discloses
     FROM (
         SELECT
+            EXISTS (
+                SELECT FROM conversation_routes AS route
+                WHERE route.conversation_id = c.id AND route.group_id IS NOT NULL
+            ) AS others_read,
             EXISTS (SELECT FROM messages AS written WHERE {_WRITTEN}) AS has_written,
             EXISTS (
                 SELECT FROM messages AS written
@@ -47,16 +51,17 @@ LEAST_ASSURANCE = f"""
 """Of the conversation ``c``: verified if all of it is, since the last answer and at least the last message.
 
 What another backend stored without saying is a claim. The last message counts in any case, for answers go to
-where it came from, automatic ones too: who sends one in somebody's name must not get what is told to them.
+where it came from, automatic ones too: who sends one in somebody's name must not get what is told to them. What is
+answered in a group, others read: nothing is disclosed there, whoever wrote.
 """
 
 _SCOPE = (
     text(f"""
-    SELECT c.id AS conversation_id, c.customer_id, c.channel, least.assurance
+    SELECT c.id AS conversation_id, c.customer_id, c.channel, least.discloses
     FROM conversations AS c CROSS JOIN LATERAL ({LEAST_ASSURANCE}) AS least WHERE c.id = :conversation_id
     """)  # noqa: S608
     .bindparams(bindparam("conversation_id", type_=Uuid()))
-    .columns(conversation_id=Uuid(), customer_id=Uuid(), channel=Text(), assurance=Text())
+    .columns(conversation_id=Uuid(), customer_id=Uuid(), channel=Text(), discloses=Boolean())
 )
 
 
@@ -66,12 +71,8 @@ class Scope(NamedTuple):
     conversation_id: UUID
     customer_id: UUID
     channel: Channel
-    assurance: Assurance
-
-    @property
-    def is_verified(self) -> bool:
-        """Whether what is known from other conversations may be told here."""
-        return self.assurance is Assurance.VERIFIED
+    discloses: bool
+    """Whether what is known from other conversations may be told here."""
 
 
 def scope_of(session: Session, conversation_id: UUID) -> Scope:
@@ -83,4 +84,4 @@ def scope_of(session: Session, conversation_id: UUID) -> Scope:
     row = session.execute(_SCOPE, {"conversation_id": conversation_id}).one_or_none()
     if row is None:
         raise ConversationNotFound(conversation_id)
-    return Scope(row.conversation_id, row.customer_id, Channel(row.channel), Assurance(row.assurance))
+    return Scope(row.conversation_id, row.customer_id, Channel(row.channel), row.discloses)

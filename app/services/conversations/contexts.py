@@ -56,11 +56,11 @@ _TICKETS = Target(statements.TICKETS, (ObjectType.TICKET,), TicketHit)
 # What is not to be disclosed does not leave the database.
 _FACTS = (
     text(f"""
-    SELECT c.id, c.customer_id, c.channel, c.status, least.assurance, least.has_written,
-        CASE WHEN least.assurance = 'verified' THEN customer.name ELSE profile.value ->> 'name' END AS name,
-        CASE WHEN least.assurance = 'verified' THEN customer.company ELSE profile.value ->> 'company' END
+    SELECT c.id, c.customer_id, c.channel, c.status, least.*,
+        CASE WHEN least.discloses THEN customer.name ELSE profile.value ->> 'name' END AS name,
+        CASE WHEN least.discloses THEN customer.company ELSE profile.value ->> 'company' END
             AS company,
-        CASE WHEN least.assurance = 'verified' THEN customer.plan END AS plan,
+        CASE WHEN least.discloses THEN customer.plan END AS plan,
         route.identifier_type, route.address,
         config.is_enabled, config.tone, config.max_response_length, config.response_template,
         open_tickets.rows AS tickets,
@@ -91,7 +91,7 @@ _FACTS = (
                 COALESCE(t.conversation_id = c.id, false) AS of_this_conversation
             FROM tickets AS t
             WHERE t.customer_id = c.customer_id AND t.status NOT IN ('resolved', 'closed')
-                AND (least.assurance = 'verified' OR t.conversation_id = c.id)
+                AND (least.discloses OR t.conversation_id = c.id)
             ORDER BY t.created_at, t.id LIMIT {_MAX_TICKETS}
         ) AS ticket
     ) AS open_tickets
@@ -119,10 +119,10 @@ def context(
     message, embedded before by ``embeddings.embed_query``, so that no embedder is called here; with neither,
     words alone count. At most four statements.
 
-    What may be told follows from how sure it is who wrote what is unanswered. Unless all of it is verified,
-    nothing of another conversation is read: no profile but what was given here, no ticket of elsewhere, no
-    solved ticket, and no note. ``notes`` adds notes of colleagues in this conversation; without proof there
-    are none.
+    What may be told follows from how sure it is who wrote what is unanswered, and who reads the answer. Unless
+    all of it is verified, and in a group in any case, nothing of another conversation is read: no profile but
+    what was given here, no ticket of elsewhere, no solved ticket, and no note. ``notes`` adds notes of
+    colleagues in this conversation, where that may be.
 
     Raises:
         ConversationNotFound: there is no such conversation.
@@ -140,8 +140,7 @@ def context(
         raise ConversationNotFound(conversation_id)
     if model is not None and facts.first_model is not None:
         _check_model(model, {facts.first_model, facts.last_model})
-    is_verified = facts.assurance == Assurance.VERIFIED
-    page = transcript(session, conversation_id, limit=messages, notes=notes and is_verified)
+    page = transcript(session, conversation_id, limit=messages, notes=notes and facts.discloses)
     shown = _messages(page.items)
     question = _question(page.items)
     hits: list[KnowledgeHit] = []
@@ -150,7 +149,7 @@ def context(
         mode = SearchMode.TEXT if embedder is None and vector is None else SearchMode.HYBRID
         options = checked_options(question, vector, embedder, articles, None, None, mode, DEFAULT_WEIGHTS)
         hits = fetch_hits(session, _ARTICLES, {**options, "filters": {}}, refuse_other_models=False)
-        if is_verified:
+        if facts.discloses:
             # Some have no notes.
             search = {**options, "max_rows": 3 * _MAX_SOLVED, "filters": {"status": ["resolved", "closed"]}}
             solved = fetch_hits(session, _TICKETS, search, refuse_other_models=False)
@@ -161,7 +160,7 @@ def context(
         channel=_channel(facts),
         customer=_customer(facts),
         assurance=facts.assurance,
-        disclosure=Disclosure(other_conversations=is_verified, reason=_reason(facts)),
+        disclosure=Disclosure(other_conversations=facts.discloses, reason=_reason(facts)),
         messages=shown,
         has_earlier_messages=page.next is not None or len(shown) < len(page.items),
         question=question,
@@ -182,8 +181,9 @@ def _check_model(model: str, models: set[str]) -> None:
 def _reason(facts: Row[Any]) -> DisclosureReason:
     if not facts.has_written:
         return DisclosureReason.NOBODY_WROTE
-    is_verified = facts.assurance == Assurance.VERIFIED
-    return DisclosureReason.VERIFIED if is_verified else DisclosureReason.CLAIMED
+    if facts.assurance != Assurance.VERIFIED:
+        return DisclosureReason.CLAIMED
+    return DisclosureReason.GROUP if facts.others_read else DisclosureReason.VERIFIED
 
 
 def _line(value: str | None) -> str | None:

@@ -22,6 +22,7 @@ from ...models import ContentType
 from ...schemas import ContentTypeCode, LengthUnit, LengthUnitCode, RenderedReply
 from .._shared.checks import checked_code, checked_flag, checked_text, checked_uuid
 from ..channel_settings import LENGTH_UNITS, PLACEHOLDER, check_placeholders
+from .shortening import length_of, shortened
 
 NAMELESS = "there"
 """Whom we greet whose name we do not know: "Hi there"."""
@@ -58,10 +59,6 @@ _FACTS = (
     .columns(channel=Text(), tone=Text())
 )
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
-# With the quotes and brackets that close after it; Chinese and Japanese sentences end without a space.
-_SENTENCE_END = re.compile(r"[.!?\u2026]+[\"'\u201d\u2019\u00bb)\]]*(?=\s|\Z)|[\u3002\uff01\uff1f]+|\n\s*\n")
-# A text without spaces is not one word: a piece counts one for each 20 letters.
-_LETTERS_OF_A_WORD = 20
 
 
 def render_reply(
@@ -134,38 +131,6 @@ def render_reply(
         unit=unit,
         is_shortened=fitting != body,
     )
-
-
-def length_of(body: str, unit: LengthUnit) -> int:
-    """How long a text is."""
-    if unit is LengthUnit.CHARACTERS:
-        return len(body)
-    return sum(-(-len(piece) // _LETTERS_OF_A_WORD) for piece in body.split())
-
-
-def shortened(body: str, limit: int, unit: LengthUnit) -> str:
-    """The sentences at the beginning of ``body`` that fit, at least some words of the first one."""
-    if length_of(body, unit) <= limit:
-        return body
-    ends = [match.end() for match in _SENTENCE_END.finditer(body)]
-    if end := _last_that_fits(body, ends, limit, unit, ""):
-        return body[:end].rstrip()
-    # No sentence fits: whole words of the first, and where that is one word, its letters.
-    words = [match.start() for match in re.finditer(r"\s", body)]
-    for places in (words, range(1, len(body))):
-        if end := _last_that_fits(body, places, limit, unit, " …"):
-            return f"{body[:end].rstrip()} …"
-    return body[:limit] if unit is LengthUnit.CHARACTERS else ""
-
-
-def _last_that_fits(body: str, ends: Any, limit: int, unit: LengthUnit, mark: str) -> int:
-    """Where the longest beginning ends that fits with its mark, by bisection; 0 where none does."""
-    low, high = 0, len(ends)
-    while low < high:
-        middle = (low + high) // 2
-        piece = body[: ends[middle]].rstrip() + mark
-        low, high = (middle + 1, high) if length_of(piece, unit) <= limit else (low, middle)
-    return ends[low - 1] if low and body[: ends[low - 1]].strip() else 0
 
 
 def _filled(template: str, blanks: Mapping[str, str | None], *, is_html: bool) -> str:

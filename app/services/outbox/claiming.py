@@ -17,7 +17,12 @@ from .._shared.checks import canonical_account, checked_code, checked_duration, 
 
 LEASE = timedelta(minutes=5)
 
-_RE = re.compile(r"\A(?:\s*(?:re|aw|sv|vs|antw|rif)\s*(?:\[\d+\])?\s*:)+\s*", re.IGNORECASE)
+# As mail programs write it in their languages.
+_RE = re.compile(
+    r"\A(?:\s*(?:re|aw|antw|antwort|sv|vs|rif|r|res|réf?|odp|ynt|vá|回复|回覆|答复|返信|답장)"
+    r"\s*(?:\[\d+\]|\(\d+\))?\s*[:\uff1a])+\s*",
+    re.IGNORECASE,
+)
 _CLAIM = (
     text("SELECT * FROM claim_outbox(:channel, :account, :forms_from, :max_rows, :lease)")
     .bindparams(

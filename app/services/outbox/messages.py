@@ -7,8 +7,19 @@ from typing import Any
 from sqlalchemy import Text, bindparam, select, text
 from sqlalchemy.orm import Session
 
-from ...models import Channel, Message
+from ...models import Channel, DeliveryStatus, Message
 from .._shared.checks import stored_id
+
+RANKS = [
+    status.value
+    for status in (
+        DeliveryStatus.PENDING,
+        DeliveryStatus.FAILED,
+        DeliveryStatus.DELIVERED,
+        DeliveryStatus.READ,
+    )
+]
+"""What is said of a message replaces what stands before it here, and never what stands behind."""
 
 _COLUMNS = {column.name: column.type for column in Message.__table__.c}
 _LOCK_ID = text("SELECT pg_advisory_xact_lock(hashtextextended('crm/provider/' || :name, 0))").bindparams(

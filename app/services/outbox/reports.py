@@ -20,9 +20,8 @@ from .._shared.checks import (
     checked_uuid,
     stored_id,
 )
-from .messages import as_message, lock_provider_id
+from .messages import RANKS, as_message, lock_provider_id
 
-_ORDER = [DeliveryStatus.PENDING, DeliveryStatus.FAILED, DeliveryStatus.DELIVERED, DeliveryStatus.READ]
 # What an earlier report, or an earlier attempt to send it, said.
 _OUTCOME = ["status", "recipient", "code", "reason", "occurred_at", "attempts", "given_up", "failed_at"]
 # Who reports on a message that is still in the outbox has got it: its sender died before it could say so.
@@ -56,13 +55,19 @@ _REPORTED = as_message(
     )
     UPDATE messages SET
         delivery_status = CASE
-            WHEN delivery_status IS NULL OR delivery_status = ANY (:overtaken) THEN :status
+            WHEN delivery_status IS NULL OR delivery_status = ANY (:overtaken)
+                OR delivery_status = 'failed' AND metadata -> 'delivery' ? 'failed_at' THEN :status
             ELSE delivery_status
         END,
         metadata = COALESCE(metadata, '{}') || jsonb_build_object(
-            'delivery', (COALESCE(metadata -> 'delivery', '{}') - :replaced) || :facts
-                || CASE WHEN :status = 'failed' AND delivery_status IN ('delivered', 'read')
-                    THEN jsonb_build_object('late_failure', :facts) ELSE '{}' END
+            'delivery', CASE
+                WHEN delivery_status = ANY (:not_told) AND NOT COALESCE(
+                    delivery_status = 'failed' AND metadata -> 'delivery' ? 'failed_at', false
+                ) THEN COALESCE(metadata -> 'delivery', '{}')
+                ELSE (COALESCE(metadata -> 'delivery', '{}') - :replaced) || :facts
+                    || CASE WHEN :status = 'failed' AND delivery_status IN ('delivered', 'read')
+                        THEN jsonb_build_object('late_failure', :facts) ELSE '{}' END
+                END
         )
     FROM reported WHERE messages.id = reported.id
     RETURNING messages.*
@@ -74,6 +79,7 @@ _REPORTED = as_message(
     message_id=Uuid(),
     customer_id=Uuid(),
     overtaken=ARRAY(Text),
+    not_told=ARRAY(Text),
     replaced=ARRAY(Text),
     facts=JSONB(),
     status=Text(),
@@ -97,9 +103,10 @@ def record_delivery(
     It was sent from the report's account or one of the ``aliases``: bounces may come to an address of their
     own. With ``customer_id`` it counts only if it was sent to that customer, as what a mail says does.
 
-    A late report takes nothing back: ``delivered`` after ``read`` changes nothing, and a bounce after
-    ``delivered`` leaves the status and is told in ``extra["delivery"]["late_failure"]``. The latest report's
-    status, recipient, code, reason and time are in ``extra["delivery"]``. A message that is still in the
+    A late report takes nothing back: ``delivered`` after ``read`` changes nothing, nor does ``sent`` after a
+    failure, and a bounce after ``delivered`` leaves the status and is told in
+    ``extra["delivery"]["late_failure"]``. Of the latest that was news, the status, recipient, code, reason
+    and time are in ``extra["delivery"]``. A message that is still in the
     outbox leaves it: whoever reports on it has it. A report that is earlier than ``sent`` is kept for it,
     and None returned, as for one that names no message.
 
@@ -128,6 +135,7 @@ def record_delivery(
         "message_id": report.message_id,
         "customer_id": None if customer_id is None else checked_uuid("customer_id", customer_id),
         "overtaken": overtaken_by(report.status),
+        "not_told": [] if report.status is DeliveryStatus.FAILED else RANKS[RANKS.index(report.status) + 1 :],
         "replaced": _OUTCOME,
         "facts": facts,
         **outcome,
@@ -160,4 +168,4 @@ def record_deliveries(session: Session, reports: Iterable[DeliveryReport]) -> li
 
 def overtaken_by(status: DeliveryStatus) -> list[str]:
     """The statuses that a report of this one replaces: a late one takes nothing back."""
-    return [earlier.value for earlier in _ORDER[: _ORDER.index(status)]]
+    return RANKS[: RANKS.index(status)]

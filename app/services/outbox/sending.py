@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from ...errors import MessageNotFound
 from ...models import Channel, Message
 from .._shared.checks import checked_flag, checked_number, checked_text, checked_time, checked_uuid, stored_id
-from .messages import as_message, lock_provider_id
+from .messages import RANKS, as_message, lock_provider_id
 
 MAX_ATTEMPTS = 8
 """After so many failures a message is given up; its ``delivery_status`` is then failed."""
@@ -43,29 +43,31 @@ _SENT = as_message(
         DELETE FROM early_delivery_reports AS report USING route
         WHERE report.channel = route.channel AND report.account = route.account
             AND report.provider_message_id IN (:provider_message_id, :bare_id)
-        RETURNING report.status, report.recipient, report.code, report.reason, report.occurred_at,
-            report.received_at
-    ), best AS (
-        SELECT status FROM early
-        ORDER BY array_position(ARRAY['pending', 'failed', 'delivered', 'read'], status::text) DESC LIMIT 1
-    ), latest AS (
-        SELECT jsonb_strip_nulls(jsonb_build_object(
+        RETURNING report.*, array_position(:ranks, report.status::text) AS rank
+    ), told AS (
+        SELECT status, rank, received_at, COALESCE(max(rank) OVER (
+            ORDER BY received_at, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ), 0) AS rank_before, jsonb_strip_nulls(jsonb_build_object(
             'status', status, 'recipient', recipient, 'code', code, 'reason', reason,
             'occurred_at', occurred_at
-        )) AS report FROM early ORDER BY received_at DESC LIMIT 1
+        )) AS facts FROM early
+    ), latest AS (
+        SELECT facts AS report FROM told WHERE status = 'failed' OR rank >= rank_before
+        ORDER BY received_at DESC LIMIT 1
+    ), late AS (
+        SELECT jsonb_build_object('late_failure', facts) AS failure FROM told
+        WHERE status = 'failed' AND rank < rank_before ORDER BY received_at DESC LIMIT 1
     )
     UPDATE messages SET
-        delivery_status = CASE
-            WHEN delivery_status IN ('delivered', 'read') THEN delivery_status
-            WHEN delivery_status = 'failed' AND NOT metadata -> 'delivery' ? 'failed_at'
-            THEN COALESCE((SELECT status FROM best WHERE status <> 'pending'), delivery_status)
-            ELSE COALESCE((SELECT status FROM best), 'pending')
-        END,
+        delivery_status = (:ranks)[GREATEST(1, (SELECT max(rank) FROM told), CASE
+            WHEN delivery_status <> 'failed' OR NOT metadata -> 'delivery' ? 'failed_at'
+            THEN array_position(:ranks, delivery_status::text)
+        END)],
         metadata = COALESCE(metadata, '{}') || jsonb_build_object(
             'delivery', jsonb_build_object('sent_at', clock_timestamp()) || CASE
                 WHEN metadata -> 'delivery' ? 'failed_at' THEN (metadata -> 'delivery') - :attempts
                 ELSE COALESCE(metadata -> 'delivery', '{}')
-            END || COALESCE((SELECT report FROM latest), '{}')
+            END || COALESCE((SELECT report FROM latest), '{}') || COALESCE((SELECT failure FROM late), '{}')
         )
     WHERE id = :message_id AND direction = 'outbound' RETURNING messages.*
     """,
@@ -73,6 +75,7 @@ _SENT = as_message(
     provider_message_id=Text(),
     bare_id=Text(),
     attempts=ARRAY(Text),
+    ranks=ARRAY(Text),
 )
 _FAILED = as_message(
     """
@@ -130,6 +133,7 @@ def sent(session: Session, message_id: UUID, *, provider_message_id: str) -> Mes
         "provider_message_id": provider_message_id,
         "bare_id": stored_id(Channel.EMAIL, provider_message_id),
         "attempts": _OF_ATTEMPTS,
+        "ranks": RANKS,
     }
     message: Message | None = session.scalars(_SENT, values).one_or_none()
     if message is None:

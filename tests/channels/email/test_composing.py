@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from email import message_from_bytes, policy
+from email.header import decode_header, make_header
+from email.utils import parseaddr
 from uuid import UUID
 
 import pytest
@@ -155,6 +157,8 @@ def test_nothing_that_somebody_wrote_can_add_a_header(facts):
         "ana@example.com>, <evil@example.com",
         "ana@example.com\r\nBcc: evil@example.com",
         "a\nb@example.com",
+        "\ud83d@example.com",
+        f"{'a' * 1000}@example.com",
     ],
 )
 @pytest.mark.parametrize("field", ["to", "account", "reply_to"])
@@ -184,6 +188,16 @@ def test_an_address_is_written_as_headers_allow_it(address, written):
     assert f"\r\nTo: {written}\r\n".encode() in raw
     (recipient,) = read_back(raw)["To"].addresses
     assert recipient.addr_spec in {address, written}
+
+
+@pytest.mark.parametrize("name", ["a" * 2000, "a b " * 600, 'A, "B" ' * 300, "é" * 900, "日本語" * 300])
+def test_no_name_is_too_long_for_a_line(name):
+    raw = bytes(email.compose(delivery(to_name=name), sender_name=name))
+    assert max(map(len, lines_of(raw))) <= 78
+    for header in ("To", "From"):
+        written, address = parseaddr(message_from_bytes(raw)[header])
+        assert str(make_header(decode_header(written))) == name.strip()
+        assert address in {ANA, SUPPORT}
 
 
 def test_a_mailbox_beyond_ascii_is_left_as_it_is_for_a_server_that_takes_it():

@@ -12,9 +12,9 @@ from app.embeddings import LexicalEmbedder
 from app.errors import ConversationNotFound, InvalidValue
 from app.models import Message, Ticket, TicketFieldChange, TicketStatusChange, ToolCall
 from app.schemas import CustomerProfile, OutboundMessage
-from app.services import agent, conversations, tickets
+from app.services import agent, conversations, identity, tickets
 from app.testing import KnowledgeBaseEntryFactory, MessageFactory, TicketFactory
-from tests.services.conversations._messages import EMAIL, form, mail
+from tests.services.conversations._messages import EMAIL, NUMBER, form, mail, whatsapp
 
 CLAIM = EMAIL.model_copy(update={"verified": False})
 WRITES = {
@@ -104,6 +104,17 @@ def test_without_proof_no_tool_reaches_another_conversation(session, known, clai
         assert (tickets.get_ticket(session, ticket.id).status, state(session)[2:4]) == before
     if name in {"read_history", "find_solutions"}:
         assert (result.ok, result.content["code"]) == (False, "disclosure_refused")
+
+
+@pytest.mark.parametrize("name", READS)
+def test_in_a_group_no_tool_reads_what_others_there_must_not_know(session, known, name):
+    first, ticket = known
+    identity.attach_identifier(session, first.customer_id, NUMBER, channel="whatsapp", actor="human:7")
+    asked = conversations.ingest(session, whatsapp(group_id="GROUP-1", content="Reset my password?"))
+    assert (asked.customer_id, asked.resolution.assurance) == (first.customer_id, "verified")
+    result = call(session, agent.tools(asked.conversation_id), name, arguments(name, ticket))
+    assert "SECRET" not in result.model_dump_json()
+    assert result.ok is (name in {"search_knowledge", "read_conversation", "list_tickets"})
 
 
 @pytest.mark.parametrize("name", OF_TICKETS)

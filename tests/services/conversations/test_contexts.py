@@ -17,9 +17,9 @@ from app.schemas import (
     InboundEvent,
     OutboundMessage,
 )
-from app.services import conversations, indexing, knowledge, tickets
+from app.services import conversations, identity, indexing, knowledge, tickets
 from app.testing import ConversationFactory, KnowledgeBaseEntryFactory, MessageFactory, TicketFactory
-from tests.services.conversations._messages import EMAIL, form, mail, whatsapp
+from tests.services.conversations._messages import EMAIL, NUMBER, form, mail, whatsapp
 
 CLAIM = EMAIL.model_copy(update={"verified": False})
 OURS = OutboundMessage(content="Open Settings.")
@@ -105,6 +105,27 @@ def test_who_only_claims_to_be_somebody_is_told_nothing_of_them(session, known, 
     assert context.customer.name == "Mallory"
     assert [article.title for article in context.articles] == ["Resetting a password"]
     assert [message.text for message in context.messages] == ["How do I reset my password?"]
+
+
+def test_in_a_group_whose_others_read_the_answer_nothing_is_told(session, known):
+    """The same person, proved by the channel, asks where others read."""
+    first, ids = known
+    identity.attach_identifier(session, first.customer_id, NUMBER, channel="whatsapp", actor="human:7")
+    asked = conversations.ingest(session, whatsapp(group_id="GROUP-1", content="Reset my password?"))
+    assert (asked.customer_id, asked.resolution.assurance) == (first.customer_id, "verified")
+    conversations.note(session, asked.conversation_id, "SECRET: has TKT-1 too", actor="human:7")
+
+    context = conversations.context(session, asked.conversation_id, notes=True)
+
+    told = context.model_dump_json() + context.as_text()
+    assert "SECRET" not in told
+    assert [secret for secret in ids if secret in told] == []
+    assert "enterprise" not in told
+    assert (context.assurance, context.disclosure.other_conversations) == ("verified", False)
+    assert context.disclosure.reason == "group"
+    assert "others read the answer in this group" in context.as_text()
+    alone = conversations.ingest(session, whatsapp(content="Reset my password?"))
+    assert conversations.context(session, alone.conversation_id).disclosure.other_conversations
 
 
 def test_a_ticket_of_this_conversation_is_no_secret_here(session, known):

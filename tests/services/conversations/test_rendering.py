@@ -20,7 +20,7 @@ from app.errors import (
 )
 from app.schemas import CustomerProfile, LengthUnit, OutboundMessage
 from app.services import channel_settings, conversations
-from app.services.conversations.rendering import length_of, shortened
+from app.services.conversations.shortening import length_of, shortened
 from app.testing import ConversationFactory, CustomerFactory, TicketFactory
 from tests.services.conversations._messages import EMAIL, form, mail
 
@@ -162,6 +162,22 @@ def test_a_long_answer_can_end_after_a_sentence(session):
         ("A paragraph\n\nanother one without end", 20, "characters", "A paragraph"),
         ("abcdefghij", 6, "characters", "abcd …"),
         ("abcdefghij", 1, "characters", "a"),
+        ("مرحبا كيف حالك؟ أنا بخير", 20, "characters", "مرحبا كيف حالك؟"),
+        ("یہ جملہ ہے۔ دوسرا جملہ", 15, "characters", "یہ جملہ ہے۔"),
+        ("पहला वाक्य है। दूसरा वाक्य", 18, "characters", "पहला वाक्य है।"),
+        ("「はい。」そして帰った", 8, "characters", "「はい。」"),
+        ("半角｡テスト", 5, "characters", "半角｡"),
+        ("Do this:\n1. Open it.\n2. Close it.", 25, "characters", "Do this:\n1. Open it."),
+        ("Ask Dr. Miller. He knows, e.g. him and his friends", 35, "characters", "Ask Dr. Miller."),
+        ("cafe\u0301s", 5, "characters", "caf …"),
+        ("👍🏽👍🏽👍🏽", 5, "characters", "👍🏽 …"),
+        ("👨\u200d👩\u200d👧👨\u200d👩\u200d👧", 8, "characters", "👨\u200d👩\u200d👧 …"),
+        ("👨\u200d👩\u200d👧👨\u200d👩\u200d👧", 6, "characters", "👨\u200d👩\u200d👧"),
+        ("🇩🇪🇫🇷🇮🇹", 5, "characters", "🇩🇪 …"),
+        ("詳しくはhttps://help.example/articles/1をご覧ください", 20, "characters", "詳しくは …"),
+        ("See https://help.example/articles/1 for more", 30, "characters", "See …"),
+        ("https://help.example/articles/1", 20, "characters", "https://help.examp …"),
+        ("Hello there", 1, "words", "Hello"),
     ],
 )
 def test_where_a_long_answer_ends(body, limit, unit, expected):
@@ -169,12 +185,13 @@ def test_where_a_long_answer_ends(body, limit, unit, expected):
 
 
 @given(
-    body=st.text(st.sampled_from("ab .!?\n。…"), min_size=1, max_size=80).map(str.strip).filter(bool),
+    body=st.text(st.sampled_from("ab .!?\n。…1\u0301\u200d👍🏽🇩🇪"), min_size=1, max_size=80).map(str.strip).filter(bool),
     limit=st.integers(1, 40),
     unit=st.sampled_from(LengthUnit),
 )
 def test_what_was_shortened_fits_and_says_nothing_new(body, limit, unit):
     short = shortened(body, limit, unit)
+    assert short
     assert length_of(short, unit) <= limit
     assert body.startswith(short.removesuffix(" …").rstrip())
 

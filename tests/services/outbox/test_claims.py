@@ -111,6 +111,16 @@ def test_an_answer_answers_what_came_before_it_and_not_what_came_since(session):
     assert delivery.references == ("<1@mail.example.com>",)
 
 
+@pytest.mark.parametrize(
+    "subject", ["Re: Antw: Pass", "R: RE[2]: Pass", "回复：Re：Pass", "Odp: YNT: Pass", "Re (3): Pass", "Pass"]
+)
+def test_an_answer_s_subject_has_one_re_in_whatever_language_others_were(session, subject):
+    first = conversations.ingest(session, mail(subject=subject))
+    conversations.reply(session, first.conversation_id, OutboundMessage(content="Yes."))
+    (delivery,) = outbox.claim(session)
+    assert delivery.subject == "Re: Pass"
+
+
 def test_what_stands_for_a_missing_message_id_is_no_reference(session):
     first = conversations.ingest(session, mail(id=f"sha256:{'0' * 64}"))
     answer(session, first.conversation_id)

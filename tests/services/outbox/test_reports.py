@@ -1,0 +1,87 @@
+"""Reports in any order, before and after the sender's word: nothing is taken back, and no failure is lost."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+
+from app.schemas import DeliveryReport, OutboundMessage
+from app.services import conversations, outbox
+from tests.services.conversations._messages import whatsapp
+
+RANKS = ["pending", "failed", "delivered", "read"]
+WHY = {"code": "131026", "reason": "Message undeliverable"}
+ORDERS = [
+    order
+    for count in (2, 3, 4)
+    for order in permutations([*RANKS, "the sender's word"], count)
+    if "the sender's word" in order
+]
+
+
+def on_whatsapp(status, **facts):
+    return DeliveryReport(
+        channel="whatsapp", account="+14155238886", provider_message_id="SM1", status=status, **facts
+    )
+
+
+def delivery_after(session, order):
+    message = conversations.reply(
+        session, conversations.ingest(session, whatsapp()).conversation_id, OutboundMessage(content="Yes.")
+    )
+    outbox.claim(session)
+    for said in order:
+        if said == "failed":
+            outbox.record_delivery(session, on_whatsapp(said, **WHY))
+        elif said in RANKS:
+            outbox.record_delivery(session, on_whatsapp(said))
+        else:
+            outbox.sent(session, message.id, provider_message_id="SM1")
+    session.refresh(message)
+    return message.delivery_status, message.extra["delivery"]
+
+
+def expected_after(order):
+    """The highest status, and of a failure whether it is what stands, or came too late."""
+    reports = [said for said in order if said in RANKS]
+    best = max(reports, key=RANKS.index)
+    earlier = reports[: reports.index("failed")] if "failed" in reports else []
+    return best, best == "failed", bool({"delivered", "read"} & set(earlier))
+
+
+@pytest.mark.parametrize("first", [*RANKS, "the sender's word"])
+def test_every_order_of_reports_ends_in_the_same_status_and_tells_every_failure(session, first):
+    for order in (order for order in ORDERS if order[0] == first):
+        savepoint = session.begin_nested()
+        status, delivery = delivery_after(session, order)
+        best, is_failed, is_late = expected_after(order)
+        assert status == best, order
+        if is_failed:
+            assert WHY.items() <= delivery.items(), order
+        assert ("late_failure" in delivery) is is_late, order
+        if is_late:
+            assert WHY.items() <= delivery["late_failure"].items(), order
+        savepoint.rollback()
+
+
+def test_an_early_report_is_not_lost_where_another_one_found_the_message_by_our_own_id(session):
+    message = conversations.reply(
+        session, conversations.ingest(session, whatsapp()).conversation_id, OutboundMessage(content="Yes.")
+    )
+    outbox.claim(session)
+    assert outbox.record_delivery(session, on_whatsapp("read")) is None
+    outbox.record_delivery(session, on_whatsapp("delivered", message_id=message.id))
+    outbox.sent(session, message.id, provider_message_id="SM1")
+    assert message.delivery_status == "read"
+
+
+def test_a_message_that_was_given_up_and_is_reported_on_has_left(session):
+    message = conversations.reply(
+        session, conversations.ingest(session, whatsapp()).conversation_id, OutboundMessage(content="Yes.")
+    )
+    outbox.claim(session)
+    outbox.failed(session, message.id, reason="no answer", permanent=True)
+    outbox.record_delivery(session, on_whatsapp("pending", message_id=message.id))
+    assert message.delivery_status == "pending"
+    assert "given_up" not in message.extra["delivery"]
