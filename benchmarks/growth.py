@@ -29,11 +29,12 @@ from calls.chores import CHORES, Poll
 from calls.contenders import BY_KEY
 from calls.fill import add_to_merge, fill
 from calls.machine import describe, load_average
-from calls.measure import Supply, measure_together
+from calls.measure import ServerClock, Supply, measure_together
 from calls.operations import EVERYDAY, Merge, Operation, Search
 from calls.report import line, number
 from calls.run import timed
 from calls.sizes import savings, sizes
+from sqlalchemy import text
 
 from app.database import make_engine
 from app.operations.doctor import examine
@@ -41,6 +42,7 @@ from app.testing import Databases, provision
 
 OPERATIONS: Sequence[type[Operation]] = (*(o for o in EVERYDAY if not issubclass(o, Search)), Merge, *CHORES)
 """All but the search of articles, of which a larger desk has no more."""
+_PID = text("SELECT pg_backend_pid()")
 LIMIT = 1.5
 """Times its median at the smaller size that a call may take at the larger one."""
 COMPARED = 100_000, 10_000_000
@@ -102,13 +104,20 @@ def _disk(side: psycopg.Connection) -> dict[str, Any]:
 
 def _examine(url: str) -> dict[str, Any]:
     """How long the doctor looked, at what the longest, and what it left out."""
-    engine = make_engine(url)
-    since = time.perf_counter()
+    engine = make_engine(url, pool_size=1, max_overflow=0)
+    with engine.connect() as connection:
+        clock = ServerClock([connection.execute(_PID).scalar_one()])
+
+    def processor() -> float:
+        return time.process_time() + clock.read() if clock.works else 0.0
+
+    since, used = time.perf_counter(), processor()
     report = examine(engine)
-    seconds = time.perf_counter() - since
+    seconds, used = time.perf_counter() - since, processor() - used
     engine.dispose()
     return {
         "seconds": round(seconds, 2),
+        "cpu_seconds": round(used, 2),
         "checks": {one.check: round(one.seconds, 2) for one in report.checks},
         "notes": sorted({one.note for one in report.checks if one.note}),
         "findings": {finding.check: finding.count for finding in report.findings},
@@ -173,7 +182,8 @@ def _doctors(results: Sequence[Mapping[str, Any]]) -> str:
         longest = sorted(doctor["checks"].items(), key=lambda one: -one[1])[:4]
         told = ", ".join(f"{name} {number(seconds)}" for name, seconds in longest)
         left_out = "; ".join(doctor["notes"]) or "nothing"
-        lines.append(line([f"{result['messages']:,}", number(doctor["seconds"]), told, left_out]))
+        processor = number(cpu) if (cpu := doctor.get("cpu_seconds")) else "?"
+        lines.append(line([f"{result['messages']:,}", number(doctor["seconds"]), processor, told, left_out]))
     return "\n".join(lines)
 
 
