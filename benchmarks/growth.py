@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
@@ -126,9 +126,15 @@ def _examine(url: str) -> dict[str, Any]:
 
 def medians(results: Sequence[Mapping[str, Any]], contender: str = "ours") -> dict[str, list[float]]:
     """The medians of each operation, by its title, in the order of the sizes."""
+    return _by_title(results, contender, lambda row: row["median_ms"])
+
+
+def _by_title(
+    results: Sequence[Mapping[str, Any]], contender: str, value: Callable[[Mapping[str, Any]], float]
+) -> dict[str, list[float]]:
     return {
         operation.title: [
-            row["median_ms"]
+            value(row)
             for result in results
             for row in result["rows"]
             if (row["operation"], row["contender"]) == (operation.key, contender)
@@ -147,6 +153,9 @@ def markdown(results: Sequence[Mapping[str, Any]], charts_folder: str = "") -> s
         f"load {before} before, {filled} when the bases were filled, {after} after the calls.",
         "Milliseconds, median, at so many messages; in brackets psycopg by hand.",
         _medians(results, titles),
+        "Milliseconds of the processor, client and server together, the mean of a call of ours; what else "
+        "the machine does counts little here:",
+        _processor(results, titles),
         f"![Medians over the number of messages]({charts_folder}/growth.svg)" if charts_folder else "",
         "`crm doctor`, all checks, seconds:",
         _doctors(results),
@@ -172,10 +181,17 @@ def _medians(results: Sequence[Mapping[str, Any]], titles: Sequence[str]) -> str
     return "\n".join(lines)
 
 
+def _processor(results: Sequence[Mapping[str, Any]], titles: Sequence[str]) -> str:
+    used = _by_title(results, "ours", lambda row: row["client_cpu_ms"] + row.get("server_cpu_ms", 0))
+    lines = [line(["", *titles, "largest by smaller"]), line(["---", *["---:"] * (len(titles) + 1)])]
+    lines += [line([title, *map(number, values), _growth(results, values)]) for title, values in used.items()]
+    return "\n".join(lines)
+
+
 def _doctors(results: Sequence[Mapping[str, Any]]) -> str:
     lines = [
-        line(["messages", "all", "the longest checks", "left out"]),
-        line(["---:", "---:", "---", "---"]),
+        line(["messages", "all", "of the processor", "the longest checks", "left out"]),
+        line(["---:", "---:", "---:", "---", "---"]),
     ]
     for result in results:
         doctor = result["doctor"]
