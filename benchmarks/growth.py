@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
@@ -29,11 +29,12 @@ from calls.chores import CHORES, Poll
 from calls.contenders import BY_KEY
 from calls.fill import add_to_merge, fill
 from calls.machine import describe, load_average
-from calls.measure import Supply, measure_together
+from calls.measure import ServerClock, Supply, measure_together
 from calls.operations import EVERYDAY, Merge, Operation, Search
 from calls.report import line, number
 from calls.run import timed
 from calls.sizes import savings, sizes
+from sqlalchemy import text
 
 from app.database import make_engine
 from app.operations.doctor import examine
@@ -41,6 +42,7 @@ from app.testing import Databases, provision
 
 OPERATIONS: Sequence[type[Operation]] = (*(o for o in EVERYDAY if not issubclass(o, Search)), Merge, *CHORES)
 """All but the search of articles, of which a larger desk has no more."""
+_PID = text("SELECT pg_backend_pid()")
 LIMIT = 1.5
 """Times its median at the smaller size that a call may take at the larger one."""
 COMPARED = 100_000, 10_000_000
@@ -102,13 +104,20 @@ def _disk(side: psycopg.Connection) -> dict[str, Any]:
 
 def _examine(url: str) -> dict[str, Any]:
     """How long the doctor looked, at what the longest, and what it left out."""
-    engine = make_engine(url)
-    since = time.perf_counter()
+    engine = make_engine(url, pool_size=1, max_overflow=0)
+    with engine.connect() as connection:
+        clock = ServerClock([connection.execute(_PID).scalar_one()])
+
+    def processor() -> float:
+        return time.process_time() + clock.read() if clock.works else 0.0
+
+    since, used = time.perf_counter(), processor()
     report = examine(engine)
-    seconds = time.perf_counter() - since
+    seconds, used = time.perf_counter() - since, processor() - used
     engine.dispose()
     return {
         "seconds": round(seconds, 2),
+        "cpu_seconds": round(used, 2),
         "checks": {one.check: round(one.seconds, 2) for one in report.checks},
         "notes": sorted({one.note for one in report.checks if one.note}),
         "findings": {finding.check: finding.count for finding in report.findings},
@@ -117,9 +126,15 @@ def _examine(url: str) -> dict[str, Any]:
 
 def medians(results: Sequence[Mapping[str, Any]], contender: str = "ours") -> dict[str, list[float]]:
     """The medians of each operation, by its title, in the order of the sizes."""
+    return _by_title(results, contender, lambda row: row["median_ms"])
+
+
+def _by_title(
+    results: Sequence[Mapping[str, Any]], contender: str, value: Callable[[Mapping[str, Any]], float]
+) -> dict[str, list[float]]:
     return {
         operation.title: [
-            row["median_ms"]
+            value(row)
             for result in results
             for row in result["rows"]
             if (row["operation"], row["contender"]) == (operation.key, contender)
@@ -138,6 +153,9 @@ def markdown(results: Sequence[Mapping[str, Any]], charts_folder: str = "") -> s
         f"load {before} before, {filled} when the bases were filled, {after} after the calls.",
         "Milliseconds, median, at so many messages; in brackets psycopg by hand.",
         _medians(results, titles),
+        "Milliseconds of the processor, client and server together, the mean of a call of ours; what else "
+        "the machine does counts little here:",
+        _processor(results, titles),
         f"![Medians over the number of messages]({charts_folder}/growth.svg)" if charts_folder else "",
         "`crm doctor`, all checks, seconds:",
         _doctors(results),
@@ -163,17 +181,25 @@ def _medians(results: Sequence[Mapping[str, Any]], titles: Sequence[str]) -> str
     return "\n".join(lines)
 
 
+def _processor(results: Sequence[Mapping[str, Any]], titles: Sequence[str]) -> str:
+    used = _by_title(results, "ours", lambda row: row["client_cpu_ms"] + row.get("server_cpu_ms", 0))
+    lines = [line(["", *titles, "largest by smaller"]), line(["---", *["---:"] * (len(titles) + 1)])]
+    lines += [line([title, *map(number, values), _growth(results, values)]) for title, values in used.items()]
+    return "\n".join(lines)
+
+
 def _doctors(results: Sequence[Mapping[str, Any]]) -> str:
     lines = [
-        line(["messages", "all", "the longest checks", "left out"]),
-        line(["---:", "---:", "---", "---"]),
+        line(["messages", "all", "of the processor", "the longest checks", "left out"]),
+        line(["---:", "---:", "---:", "---", "---"]),
     ]
     for result in results:
         doctor = result["doctor"]
         longest = sorted(doctor["checks"].items(), key=lambda one: -one[1])[:4]
         told = ", ".join(f"{name} {number(seconds)}" for name, seconds in longest)
         left_out = "; ".join(doctor["notes"]) or "nothing"
-        lines.append(line([f"{result['messages']:,}", number(doctor["seconds"]), told, left_out]))
+        processor = number(cpu) if (cpu := doctor.get("cpu_seconds")) else "?"
+        lines.append(line([f"{result['messages']:,}", number(doctor["seconds"]), processor, told, left_out]))
     return "\n".join(lines)
 
 

@@ -34,11 +34,6 @@ def has_ticket(conversation: int) -> bool:
     return conversation % 5 in (1, 2)
 
 
-def is_stale(conversation: int) -> bool:
-    """One ticket in ten of a closed conversation was resolved and not closed."""
-    return conversation % 25 == 2
-
-
 @dataclass(frozen=True)
 class Base:
     """A base of so many messages, the last of them written just before ``until``."""
@@ -90,6 +85,10 @@ class Base:
     def awaits_us(self, conversation: int) -> bool:
         """Of the active conversations without a ticket one in ten: the last message is the customer's."""
         return conversation % 20 == 3 and self.is_active(conversation)
+
+    def has_stale_ticket(self, conversation: int) -> bool:
+        """One ticket in ten of a closed conversation was resolved and not closed."""
+        return conversation % 25 == 2 and not self.is_active(conversation)
 
     def with_long_record(self) -> list[int]:
         """Conversations whose tickets went from status to status and back: one ticket in a hundred."""

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import islice
 from uuid import UUID
 
@@ -18,7 +17,7 @@ from psycopg import sql
 from app.embeddings import LexicalEmbedder
 from app.models import uuid7
 
-from .base import ACCOUNT, AGENTS, Base, email, has_ticket, has_whatsapp, is_stale, number_of, row_id
+from .base import ACCOUNT, AGENTS, Base, email, has_ticket, has_whatsapp, number_of, row_id
 
 _BLOCK = 5_000
 _CATEGORIES = ("account_access", "billing", "technical", "how_to", "feature_request", "complaint")
@@ -35,7 +34,6 @@ _SECONDARY = """
     FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
     WHERE t.relname = ANY (%s) AND t.relnamespace = 'public'::regnamespace
         AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.oid)
-    ORDER BY pg_get_indexdef(i.oid) NOT LIKE '%% gin %%'
 """
 _TRIGGERS = """
     SELECT tgname, CASE tgenabled WHEN 'A' THEN 'ENABLE ALWAYS' ELSE 'ENABLE' END
@@ -60,7 +58,7 @@ _BESIDE = {
 }
 """What the triggers write that are spared, but for the queue of embeddings: that is empty, as of a worker
 that has caught up."""
-_WRITTEN = "ticket_status_changes", "ticket_record_heads", "change_feed"
+_WRITTEN = "ticket_status_changes", "ticket_record_heads", "change_feed", "embedding_queue"
 _CAUGHT_UP = """
     WITH emptied AS (DELETE FROM embedding_queue)
     INSERT INTO embedding_models (object_type, model, dimensions)
@@ -88,50 +86,45 @@ TABLES = {
     "agent_metrics": "id, metric_type, channel, value, recorded_at",
 }
 """The tables that are loaded, and their columns."""
-_STEPS = (
-    (("customers", "conversations"),),
-    (("messages",), ("tickets",), ("customer_identifiers", "identity_events"), ("conversation_routes",)),
-    (("provider_messages", "agent_metrics"),),
+_FIRST = "customers", "conversations"
+_THEN = (
+    ("messages", "provider_messages"),
+    ("tickets",),
+    ("customer_identifiers", "identity_events", "conversation_routes", "agent_metrics"),
 )
-"""What a step loads at once, each on a connection of its own, points to what those before it have loaded."""
-_BUSY = 4
+"""What is loaded at once, each on a connection of its own; all of it points to what comes first."""
 
 
 def fill(url: str, base: Base, *, seed: int = 1) -> None:
     """Load the base into a migrated database without customers. Indexes that guard nothing come last."""
-    with connect(url) as connection:
-        indexes = connection.execute(_SECONDARY, [[*TABLES]]).fetchall()
-        for name, _ in indexes:
-            connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
-    with ThreadPoolExecutor(_BUSY) as pool:
-        *first, last = ([partial(_load, url, some, _Rows(base, seed)) for some in step] for step in _STEPS)
-        build = [partial(_execute, url, definition) for _, definition in indexes]
-        vacuum = [partial(_execute, url, f"VACUUM ANALYZE {table}") for table in (*TABLES, *_WRITTEN)]
-        for jobs in (*first, last + build, vacuum):
-            list(pool.map(lambda job: job(), jobs))
+    _load(url, _FIRST, _Rows(base, seed))
+    with ThreadPoolExecutor(len(_THEN)) as pool:
+        list(pool.map(lambda tables: _load(url, tables, _Rows(base, seed)), _THEN))
     with connect(url) as connection:
         _lengthen_records(connection, base)
         model = LexicalEmbedder()
         connection.execute(_CAUGHT_UP, {"model": model.model, "dimensions": model.dimensions})
-        connection.execute("VACUUM ANALYZE embedding_queue, embedding_models")
         connection.execute(
             "SELECT setval('ticket_number_seq', GREATEST(%s, 1))", [base.conversations * 2 // 5 + 1]
         )
+        connection.execute(f"VACUUM ANALYZE {', '.join(_WRITTEN)}")
 
 
 def _load(url: str, tables: Sequence[str], rows: _Rows) -> None:
     """Load these tables: tickets under their triggers, which write their records, all else under none."""
-    with connect(url) as connection, connection.transaction(), _without_following(connection):
-        for table in tables:
-            with nullcontext() if table == "tickets" else _without_triggers(connection, table):
-                _copy(connection, table, TABLES[table], getattr(rows, table)())
-            if table in _BESIDE:
-                connection.execute(_BESIDE[table])
-
-
-def _execute(url: str, statement: str) -> None:
     with connect(url, "maintenance_work_mem=1GB") as connection:
-        connection.execute(statement)
+        indexes = connection.execute(_SECONDARY, [list(tables)]).fetchall()
+        with _without_following(connection), connection.transaction():
+            for name, _ in indexes:
+                connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
+            for table in tables:
+                with nullcontext() if table == "tickets" else _without_triggers(connection, table):
+                    _copy(connection, table, TABLES[table], getattr(rows, table)())
+                if table in _BESIDE:
+                    connection.execute(_BESIDE[table])
+        for _, definition in indexes:
+            connection.execute(definition)
+        connection.execute(f"VACUUM ANALYZE {', '.join(tables)}")
 
 
 def add_to_merge(connection: psycopg.Connection, messages: int) -> UUID:
@@ -282,7 +275,7 @@ class _Rows:
             status, resolved_at = "closed", at
             if self.base.is_active(number):
                 status, resolved_at = "open", r"\N"
-            elif is_stale(number):
+            elif self.base.has_stale_ticket(number):
                 status = "resolved"
             channel = "whatsapp" if has_whatsapp(writer) else "email"
             yield (

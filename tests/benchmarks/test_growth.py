@@ -7,6 +7,13 @@ from contextlib import closing
 import pytest
 
 SIZES = (1_000, 2_000)
+FED = {
+    "customer": "customers",
+    "conversation": "conversations",
+    "message": "messages",
+    "ticket": "tickets",
+    "identity": "identity_events",
+}
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +98,18 @@ def test_what_is_loaded_by_copy_is_what_the_constraints_and_records_demand(bench
                 [base.conversation_id(number), base.ticket_id(number)],
             ).fetchone()
             assert row == ("active", "open", base.customer_id(base.writer(number)))
-        indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'"
+        # What the triggers would have written, had they not been spared.
+        for subject, table in FED.items():
+            assert count(f"change_feed WHERE subject = '{subject}'") >= count(table) > 0
+        stale = count("tickets WHERE status = 'resolved'")
+        assert stale == sum(map(base.has_stale_ticket, range(base.conversations))) > 0
+        catalogue = """
+            SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+            UNION ALL SELECT format('%s %s %s', tgrelid::regclass, tgname, tgenabled)
+            FROM pg_trigger WHERE NOT tgisinternal
+        """
         with closing(benchmark("_articles").connect(fresh := crm_databases.clone())) as other:
-            assert set(connection.execute(indexes)) == set(other.execute(indexes))
+            assert set(connection.execute(catalogue)) == set(other.execute(catalogue))
     crm_databases.drop(url)
     crm_databases.drop(fresh)
 

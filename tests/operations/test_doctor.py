@@ -172,6 +172,12 @@ def test_a_healthy_database_has_no_faults(patient):
     assert {examined.outcome for examined in report.checks} == {"good", "found"}
 
 
+def test_an_engine_of_one_connection_is_enough(patient):
+    engine = make_engine(patient.url, pool_size=1, max_overflow=0, pool_timeout=0.1)
+    assert "failed" not in {examined.outcome for examined in examine(engine).checks}
+    engine.dispose()
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_check_finds_its_fault(patient, name):
     damage(patient, FAULTS[name])

@@ -191,9 +191,10 @@ class Patient:
 
     @cached_property
     def addresses(self) -> NormalizationReport:
+        one_in = self.one_customer_in  # before the session: the engine may have one connection only
         with self.reading() as session:
             return identity.find_uncanonical(
-                session, default_region=self.settings.default_region, one_in=self.one_customer_in
+                session, default_region=self.settings.default_region, one_in=one_in
             )
 
     def forget(self) -> None:

@@ -103,7 +103,8 @@ def list_tickets(
     following one.
     A page is read in proportion to its length, however many tickets there are, by each filter but
     ``escalation_reason``, ``extra`` and the times of the last change and the resolution, which read tickets
-    in the order of the list until the page is full.
+    in the order of the list until the page is full. Of several filters, those that fit one of them are read
+    until the page is full.
 
     Raises:
         InvalidValue: a filter, the limit or the cursor is ill-formed.
