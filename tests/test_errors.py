@@ -9,9 +9,12 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from fastapi import HTTPException
+from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from app import errors
 from app.errors import (
@@ -284,3 +287,29 @@ def test_what_a_schema_refuses_is_a_problem_without_the_value():
     with pytest.raises(ValidationError) as caught:
         OutboundMessage(content="")
     assert problem(caught.value)["detail"].startswith("content: ")
+
+
+REQUESTS = {
+    "a-field-of-the-body": (
+        {"type": "missing", "loc": ("body", "plan", "reason"), "msg": "Needed"},
+        "plan.reason",
+    ),
+    "the-body": ({"type": "missing", "loc": ("body",), "msg": "Needed"}, "body"),
+    "no-json": ({"type": "json_invalid", "loc": ("body", 17), "msg": "JSON decode error"}, "body"),
+    "a-header": ({"type": "missing", "loc": ("header", "X-Actor"), "msg": "Needed"}, "X-Actor"),
+}
+
+
+@pytest.mark.parametrize(("refusal", "field"), REQUESTS.values(), ids=REQUESTS)
+def test_what_fastapi_refuses_is_a_problem_of_the_request_s_field(refusal, field):
+    document = problem(RequestValidationError([refusal], body={"secret": "ada@example.com"}))
+    assert (document["status"], document["code"], document["field"]) == (422, "invalid_value", field)
+    assert "ada@" not in json.dumps(document)
+
+
+@pytest.mark.parametrize("kind", [HTTPException, StarletteHTTPException])
+def test_what_fastapi_answers_itself_keeps_its_status(kind):
+    document = json.loads(json.dumps(problem(kind(405))))
+    assert (document["status"], document["code"]) == (405, "method_not_allowed")
+    assert (document["type"], document["detail"]) == ("about:blank", "Method Not Allowed")
+    assert problem(kind(403, "not signed"))["detail"] == "not signed"

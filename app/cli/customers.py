@@ -148,11 +148,16 @@ def _reject(
     other: Annotated[str, typer.Argument(metavar="B", help=PERSON)],
     reason: Reason,
     actor: Actor = "human:cli",
+    *,
+    as_json: JsonOption = False,
 ) -> None:
     """Keep that two customers are two people; they are not shown as duplicates again."""
     with open_database() as database:
         a, b = _customers(database, one, other)
         transaction(database.sessions, duplicates.reject_duplicate, a.id, b.id, actor=actor, reason=reason)
+    if as_json:
+        print_json(customer_ids=[a.id, b.id])
+        return
     typer.echo(f"{show.who(a)} and {show.who(b)} are two people")
 
 

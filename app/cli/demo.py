@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -49,10 +50,22 @@ MAIL_SERVER = "mx.techcorp.io"
 _WINDOW = timedelta(days=30)
 
 
-def run(
-    engine: Engine, files: Sequence[Path], *, embedder: Embedder, settings: Settings
-) -> list[Worked[Handled]]:
-    """Migrate, embed, work through the files, and show the outcome; safe to repeat."""
+@dataclass(frozen=True)
+class Ran:
+    """What one run did."""
+
+    before: str | None
+    embedded: int
+    worked: list[Worked[Handled]]
+    answers_sent: int
+
+    @property
+    def handled(self) -> list[Handled]:
+        return [one for file in self.worked for one in file.results]
+
+
+def run(engine: Engine, files: Sequence[Path], *, embedder: Embedder, settings: Settings) -> Ran:
+    """Migrate, embed, and work through the files; safe to repeat."""
     before = migrations.current(engine, settings=settings)
     migrations.upgrade(engine, settings=settings)
     sessions = make_session_factory(engine)
@@ -63,34 +76,36 @@ def run(
     work = partial(demo.handle, embedder=embedder)
     progressing = work_through(sessions, files, work, authserv_id=MAIL_SERVER)
     worked = watched(progressing, "working through the inbox", len(files))
-    handled = [one for file in worked for one in file.results]
-    transaction(sessions, demo.finish_work, sorted({one.ticket_id for one in handled if one.ticket_id}))
+    tickets = {one.ticket_id for file in worked for one in file.results if one.ticket_id}
+    transaction(sessions, demo.finish_work, sorted(tickets))
     answers = transaction(sessions, demo.send_answers)
     transaction(sessions, demo.take_bounce, answers)
+    return Ran(before, embedded, worked, len(answers))
 
+
+def show(engine: Engine, ran: Ran, *, embedder: Embedder) -> None:
+    """Print what a run did, and what the database knows then."""
     # Its headings are as wide as the console, so it has the usual width in a pipe too.
     out = Console()
-    out.print(_steps(before, embedded, embedder, handled))
-    for section in transaction(sessions, _sections, worked, embedder):
+    out.print(_steps(ran, embedder))
+    for section in transaction(make_session_factory(engine), _sections, ran.worked, embedder):
         out.print(section)
-    return worked
 
 
 def _section(title: str, note: str, *body: RenderableType) -> RenderableType:
     return Group(Rule(safe(title, "bold"), align="left", style="dim"), safe(note, "dim"), *body, "")
 
 
-def _steps(
-    before: str | None, embedded: int, embedder: Embedder, handled: Sequence[Handled]
-) -> RenderableType:
+def _steps(ran: Ran, embedder: Embedder) -> RenderableType:
     """What this run did, and what was there from an earlier one."""
     head = migrations.head()
-    there = sum(one.ingested.duplicate for one in handled)
-    opened = sum(one.ticket_opened for one in handled)
+    there = sum(one.ingested.duplicate for one in ran.handled)
+    opened = sum(one.ticket_opened for one in ran.handled)
+    is_new = ran.before != head
     run_facts = {
-        "schema": f"was at {head}" if before == head else f"from {before or 'nothing'} to revision {head}",
-        "knowledge base": f"{embedded} articles embedded" if embedded else "was embedded",
-        "messages": f"{len(handled) - there} new, {there} already there",
+        "schema": f"from {ran.before or 'nothing'} to revision {head}" if is_new else f"was at {head}",
+        "knowledge base": f"{ran.embedded} articles embedded" if ran.embedded else "was embedded",
+        "messages": f"{len(ran.handled) - there} new, {there} already there",
         "tickets": f"{opened} opened" if opened else "none opened",
         "embedder": embedder.model,
     }

@@ -139,6 +139,8 @@ def _reindex(
     ] = None,
     memory: Annotated[str, typer.Option(help="For the build; more than the graph's size is fast.")] = "1GB",
     workers: Annotated[int, typer.Option(min=0, max=64, help="Besides the one that leads.")] = 2,
+    *,
+    as_json: JsonOption = False,
 ) -> None:
     """Build search indexes anew while reads and writes go on."""
     names = index or search_indexes.VECTOR_INDEXES
@@ -146,7 +148,10 @@ def _reindex(
         search_indexes.reindex(
             database.engine, names, memory=memory, workers=workers, progress=_phases(progress)
         )
-    typer.echo(f"built anew, and valid: {', '.join(names)}")
+    if as_json:
+        print_json(rebuilt=names)
+    else:
+        typer.echo(f"built anew, and valid: {', '.join(names)}")
 
 
 @knowledge.command("language", epilog=example("knowledge language portuguese --fold-accents"))

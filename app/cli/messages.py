@@ -11,8 +11,9 @@ import typer
 from rich.text import Text
 from sqlalchemy.orm import Session
 
-from .. import channels
+from .. import channels, migrations
 from ..database import transaction
+from ..demo import Handled
 from ..embeddings import Embedder
 from ..errors import NotFound
 from ..models import KnowledgeCategory
@@ -40,6 +41,8 @@ def _demo(
     inbox: Annotated[
         Path | None, typer.Option(help="A folder of payloads, instead of the checkout's examples/inbox.")
     ] = None,
+    *,
+    as_json: JsonOption = False,
 ) -> None:
     """Run a small support desk over the example inbox, and show what the database knows then.
 
@@ -50,9 +53,19 @@ def _demo(
         hint = "" if inbox else "; the examples are in the checkout only: pass --inbox"
         raise NotFound(f"{folder} is not a folder with files{hint}")
     with open_database(at_head=False) as database:
-        settings = database.settings
-        worked = demo.run(database.engine, files, embedder=make_embedder(settings), settings=settings)
-    _report_problems(worked)
+        embedder = make_embedder(database.settings)
+        ran = demo.run(database.engine, files, embedder=embedder, settings=database.settings)
+        if not as_json:
+            demo.show(database.engine, ran, embedder=embedder)
+    if as_json:
+        print_json(
+            before=ran.before,
+            revision=migrations.head(),
+            embedded=ran.embedded,
+            files=_files(ran.worked),
+            answers_sent=ran.answers_sent,
+        )
+    _report_problems(ran.worked)
 
 
 @crm.command(epilog=example("ingest mails --authserv-id mx.example.com"))
@@ -124,11 +137,22 @@ def ingest(
         erased_before=report.erased_before,
     )
     if as_json:
-        files = [{"path": file.path, "messages": file.results, "problem": file.problem} for file in worked]
-        print_json(files=files, report=total)
+        print_json(files=_files(worked), report=total)
     else:
         say_how_many(total)
     _report_problems(worked, problems_of(total, rejects))
+
+
+def _files(worked: Sequence[Worked[Handled]] | Sequence[Worked[Ingested]]) -> list[dict[str, object]]:
+    return [
+        {"path": file.path, "messages": [_named(one) for one in file.results], "problem": file.problem}
+        for file in worked
+    ]
+
+
+def _named(result: Handled | Ingested) -> object:
+    """The demo's is a tuple, which would be an array."""
+    return result._asdict() if isinstance(result, Handled) else result
 
 
 def _show_worked(worked: Sequence[Worked[Ingested]]) -> None:

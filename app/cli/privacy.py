@@ -101,11 +101,16 @@ def _release(
     hold: Annotated[UUID, typer.Argument(metavar="HOLD", help="The hold's id.")],
     reason: Reason,
     actor: Actor = "human:cli",
+    *,
+    as_json: JsonOption = False,
 ) -> None:
     """End a legal hold."""
     with open_database() as database:
         transaction(database.sessions, privacy.release_hold, hold, actor=actor, reason=reason)
-    typer.echo("released")
+    if as_json:
+        print_json(hold_id=hold)
+    else:
+        typer.echo("released")
 
 
 def _plan(plan: ErasurePlan) -> Table:

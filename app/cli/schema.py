@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -95,27 +96,36 @@ def check(*, as_json: JsonOption = False) -> None:
 
 
 @db.command(epilog=example("db url"))
-def url() -> None:
+def url(*, as_json: JsonOption = False) -> None:
     """Print the database's URL with its password, for: export DATABASE_URL=$(crm db url)
 
     An embedded server runs as long as a process uses it, such as one that calls embedded.url().
     """
-    typer.echo(migrations.resolve_url(load_settings()).render_as_string(hide_password=False))
+    target = migrations.resolve_url(load_settings()).render_as_string(hide_password=False)
+    if as_json:
+        print_json(url=target)
+    else:
+        typer.echo(target)
 
 
 @db.command(epilog=example("db wait --timeout 30 --at-head"))
 def wait(
     timeout: Annotated[float, typer.Option(min=0, help="Seconds.")] = 60,
     at_head: Annotated[bool, typer.Option("--at-head", help="Until somebody has migrated it, too.")] = False,
+    *,
+    as_json: JsonOption = False,
 ) -> None:
     """Wait until the database answers; a refused user or password ends it at once."""
-    settings = load_settings()
+    settings, started = load_settings(), time.monotonic()
     target = migrations.resolve_url(settings)
     if at_head:
         migrations.wait_until_current(target, timeout, settings=settings)
     else:
         migrations.wait_until_up(target, timeout, settings=settings)
-    typer.echo("the database answers" + (f", and is at revision {migrations.head()}" if at_head else ""))
+    if as_json:
+        print_json(seconds=round(time.monotonic() - started, 3))
+    else:
+        typer.echo("the database answers" + (f", and is at revision {migrations.head()}" if at_head else ""))
 
 
 @db.command("restore", epilog=example("db restore backups/crm-0001.dump"))
@@ -124,10 +134,16 @@ def _restore(
     replace: Annotated[
         bool, typer.Option("--replace", help="Put it in the place of a database that is not empty.")
     ] = False,
+    *,
+    as_json: JsonOption = False,
 ) -> None:
     """Put a backup into the database, which must be empty. A replaced one stays under another name."""
     with open_database(at_head=False) as database:
         aside = migrations.restore(database.engine, file, settings=database.settings, replace=replace)
-        typer.echo(f"restored: {_titled(migrations.current(database.engine, settings=database.settings))}")
+        revision = migrations.current(database.engine, settings=database.settings)
+    if as_json:
+        print_json(revision=revision, aside=aside)
+        return
+    typer.echo(f"restored: {_titled(revision)}")
     if aside is not None:
         typer.echo(f"the database that was there is now {aside}")

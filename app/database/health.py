@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import explain
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 _STATE = text("""
     SELECT current_setting('server_version') AS server_version,
@@ -49,16 +53,36 @@ def probe(
     started = time.perf_counter()
     try:
         with engine.connect() as connection:
-            version, read_only, actual = _ask(connection, version_table, timeout)
+            state = _ask(connection, version_table, timeout)
     except SQLAlchemyError as error:
-        return Health(False, _since(started), str(explain(error)))
-    problem = None
-    if revision is not None and actual != revision:
-        problem = f"the schema is at revision {actual or 'none'}, not at {revision}"
-    return Health(problem is None, _since(started), problem, version, read_only, actual)
+        return _failed(started, error)
+    return _answered(started, state, revision)
 
 
-def _ask(connection: Connection, version_table: str, timeout: float) -> tuple[str, bool, str | None]:
+async def probe_async(
+    engine: AsyncEngine,
+    *,
+    revision: str | None = None,
+    version_table: str = "alembic_version",
+    timeout: float = 2.0,
+) -> Health:
+    """The same for asyncio, without holding up the event loop."""
+    started = time.perf_counter()
+    try:
+        async with engine.connect() as connection:
+            state = await connection.run_sync(_ask, version_table, timeout)
+    except SQLAlchemyError as error:
+        return _failed(started, error)
+    return _answered(started, state, revision)
+
+
+class _State(NamedTuple):
+    server_version: str
+    read_only: bool
+    revision: str | None
+
+
+def _ask(connection: Connection, version_table: str, timeout: float) -> _State:
     limit = {"milliseconds": str(math.ceil(timeout * 1000))}
     connection.execute(text("SELECT set_config('statement_timeout', :milliseconds, true)"), limit)
     quoted = connection.dialect.identifier_preparer.quote(version_table)
@@ -66,8 +90,15 @@ def _ask(connection: Connection, version_table: str, timeout: float) -> tuple[st
     revision = None
     if state.is_migrated:
         revision = connection.scalar(text(f"SELECT version_num FROM {quoted}"))  # noqa: S608 - quoted
-    return state.server_version, state.read_only, revision
+    return _State(state.server_version, state.read_only, revision)
 
 
-def _since(started: float) -> float:
-    return time.perf_counter() - started
+def _failed(started: float, error: SQLAlchemyError) -> Health:
+    return Health(False, time.perf_counter() - started, str(explain(error)))
+
+
+def _answered(started: float, state: _State, expected: str | None) -> Health:
+    problem = None
+    if expected is not None and state.revision != expected:
+        problem = f"the schema is at revision {state.revision or 'none'}, not at {expected}"
+    return Health(problem is None, time.perf_counter() - started, problem, *state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,19 +13,22 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from .kinds import CRMError, InvalidValue
 from .refusals import explain
 
+# By name: they are optional, and not imported to be told apart.
+_REQUEST_ERROR = "fastapi.exceptions.RequestValidationError"
+_HTTP_EXCEPTION = "starlette.exceptions.HTTPException"
+
 
 def problem(error: BaseException) -> dict[str, Any]:
     """The error as a problem document (RFC 9457), which ``json.dumps`` takes as it is.
 
     ``type``, ``title``, ``status``, ``detail`` and ``code``, and what the error holds beside its message.
-    A schema's pydantic.ValidationError is an ``invalid_value`` of its first field, without the value. An
-    error that is none of these and none of the database's says nothing but that something failed.
+    A schema's pydantic.ValidationError is an ``invalid_value`` of its first field, without the value, and so
+    is a web framework's of a request (FastAPI's RequestValidationError); its HTTPException keeps its status.
+    An error that is none of these and none of the database's says nothing but that something failed.
     """
-    ours: CRMError | None = None
-    if isinstance(error, ValidationError):
-        ours = _of_schema(error)
-    elif isinstance(error, CRMError | DBAPIError | PoolTimeout):
-        ours = explain(error)
+    if _is_a(error, _HTTP_EXCEPTION):
+        return _of_framework(error)
+    ours = _meaning(error)
     kind = type(ours) if ours is not None else CRMError
     facts = {name: _plain(value) for name, value in vars(ours).items()} if ours is not None else {}
     return facts | {
@@ -36,9 +40,39 @@ def problem(error: BaseException) -> dict[str, Any]:
     }
 
 
+def _meaning(error: BaseException) -> CRMError | None:
+    if isinstance(error, CRMError | DBAPIError | PoolTimeout):
+        return explain(error)
+    if isinstance(error, ValidationError):
+        return _of_schema(error)
+    return _of_request(error) if _is_a(error, _REQUEST_ERROR) else None
+
+
+def _is_a(error: BaseException, name: str) -> bool:
+    return name in {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+
+
 def _of_schema(error: ValidationError) -> InvalidValue:
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     return InvalidValue(".".join(str(part) for part in first["loc"]) or error.title, first["msg"])
+
+
+def _of_request(error: Any) -> InvalidValue:
+    first = error.errors()[0]
+    part, *field = map(str, first["loc"])  # the part is body, query, path, header or cookie
+    is_readable = first["type"] != "json_invalid"
+    return InvalidValue(".".join(field) if field and is_readable else part, first["msg"])
+
+
+def _of_framework(error: Any) -> dict[str, Any]:
+    status = HTTPStatus(error.status_code)
+    return {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": str(error.detail),
+        "code": status.name.lower(),
+    }
 
 
 def _plain(value: object) -> Any:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
+from pydantic import field_serializer, field_validator
+
 from .base import Schema
 
 T = TypeVar("T")
@@ -56,7 +58,10 @@ def _checksum(place: bytes) -> bytes:
 
 
 class Page(Schema, Generic[T]):
-    """``items`` in the list's order; ``next`` is the cursor of the following page, None on the last one."""
+    """``items`` in the list's order; ``next`` is the cursor of the following page, None on the last one.
+
+    In JSON ``next`` is its token, which every list takes as ``before``.
+    """
 
     items: tuple[T, ...]
     next: Cursor | None = None
@@ -64,3 +69,12 @@ class Page(Schema, Generic[T]):
     def token(self) -> str | None:
         """``next`` as a text for URLs; every list takes it as ``before``. None on the last page."""
         return None if self.next is None else self.next.token()
+
+    @field_serializer("next", when_used="json")
+    def _as_token(self, _next: Cursor | None) -> str | None:
+        return self.token()
+
+    @field_validator("next", mode="before")
+    @classmethod
+    def _of_token(cls, value: object) -> object:
+        return Cursor.of_token(value) if isinstance(value, str) else value

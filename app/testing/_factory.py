@@ -76,8 +76,11 @@ if TYPE_CHECKING:
 else:
 
     class _Factory(SQLAlchemyModelFactory, Generic[M]):
+        # Unseen by type checkers, which would have a model's own Meta be one of these.
         class Meta:
             abstract = True
+            sqlalchemy_session_factory = current_session
+            sqlalchemy_session_persistence = "flush"
 
 
 class CRMFactory(_Factory[M]):
@@ -87,11 +90,6 @@ class CRMFactory(_Factory[M]):
     """
 
     _options_class = _Options
-
-    class Meta:
-        abstract = True
-        sqlalchemy_session_factory = current_session
-        sqlalchemy_session_persistence = "flush"
 
     @classmethod
     def _create(cls, model_class: type[DeclarativeBase], *args: Any, **kwargs: Any) -> Any:

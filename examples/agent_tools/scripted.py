@@ -53,8 +53,9 @@ class ScriptedModel:
         self.steps = list(steps)
 
     def next(
-        self, _prompt: str, tools: Sequence[Mapping[str, Any]], _results: Sequence[tuple[Call, str]]
+        self, prompt: str, tools: Sequence[Mapping[str, Any]], results: Sequence[tuple[Call, str]]
     ) -> Sequence[Call]:
+        assert prompt or not results
         calls = self.steps.pop(0) if self.steps else ()
         assert {call.tool for call in calls} <= {tool["name"] for tool in tools}
         return calls

@@ -38,6 +38,7 @@ class Model(Protocol):
         self, prompt: str, tools: Sequence[Mapping[str, Any]], results: Sequence[tuple[Call, str]]
     ) -> Sequence[Call]:
         """The calls that it wants after the results of all earlier ones; none when it is done."""
+        ...
 
 
 def answer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -21,7 +22,7 @@ ANA = Mail("support@techcorp.example", "<1@example.com>", "Ana@Example.com", "An
 @pytest.fixture
 async def pool(crm_clone: Engine) -> AsyncIterator[asyncpg.Pool]:
     url = crm_clone.url
-    where = url.translate_connect_args(username="user") | dict(url.query)
+    where: dict[str, Any] = url.translate_connect_args(username="user") | dict(url.query)
     async with asyncpg.create_pool(**where, min_size=2, max_size=8) as pool:
         yield pool
 

@@ -20,27 +20,17 @@ from uuid import UUID
 from fastapi import Body, Depends, FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from sqlalchemy.orm import Session
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from starlette.exceptions import HTTPException
 
-from crm_digital_fte import migrations
+from crm_digital_fte import database, migrations, schemas
 from crm_digital_fte.channels import email, signatures, web_form, whatsapp
-from crm_digital_fte.database import (
-    Health,
-    make_async_engine,
-    make_async_session_factory,
-    make_engine,
-    probe,
-    transaction_async,
-)
+from crm_digital_fte.database import transaction_async
 from crm_digital_fte.embeddings import LexicalEmbedder, embed_query
-from crm_digital_fte.errors import CRMError, InvalidValue, problem
-from crm_digital_fte.models import Message
-from crm_digital_fte.schemas import HistoryEntry, KnowledgeHit, MergePlan, OutboundMessage, UnmergeReport
+from crm_digital_fte.errors import CRMError, problem
 from crm_digital_fte.services import conversations, merging, outbox, search, timeline
 
 log = logging.getLogger(__name__)
@@ -64,45 +54,31 @@ class Settings(BaseSettings):
 @dataclass(frozen=True)
 class Desk:
     settings: Settings
-    probed: Engine  # for the health endpoint, which runs in a thread
+    engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession]
-
-
-class Forbidden(CRMError):
-    """Whoever called is not who it says."""
-
-    code = "forbidden"
-    http_status = 403
 
 
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-    settings, url = Settings(), migrations.resolve_url()  # DATABASE_URL, else embedded
-    # Of many processes that start at once one migrates, and the others wait.
-    await asyncio.to_thread(migrations.upgrade, url)
-    engine = make_async_engine(url, allow_insecure_tls=settings.allow_insecure_tls)
-    probed = make_engine(url, allow_insecure_tls=settings.allow_insecure_tls, pool_size=1)
-    yield {"desk": Desk(settings, probed, make_async_session_factory(engine))}
+    settings, url = Settings.model_validate({}), migrations.resolve_url()  # DATABASE_URL, else embedded
+    await asyncio.to_thread(migrations.upgrade, url)  # of many processes one migrates, the others wait
+    engine = database.make_async_engine(url, allow_insecure_tls=settings.allow_insecure_tls)
+    yield {"desk": Desk(settings, engine, database.make_async_session_factory(engine))}
     await engine.dispose()
-    probed.dispose()
-
-
-app = FastAPI(title="Support desk", lifespan=lifespan)
 
 
 def answer_problem(_request: Request, error: Exception) -> Response:
-    if isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-        error = InvalidValue(".".join(str(part) for part in first["loc"][1:]) or "body", first["msg"])
     document = problem(error)
     if document["status"] >= 500:
         # Not the database's own text: it repeats the refused row.
         log.error("%s: %s", document["code"], type(error).__name__)
-    return JSONResponse(document, document["status"], media_type="application/problem+json")
+    headers = getattr(error, "headers", None)
+    return JSONResponse(document, document["status"], headers, media_type="application/problem+json")
 
 
-for kind in (CRMError, SQLAlchemyError, ValidationError, RequestValidationError):
-    app.add_exception_handler(kind, answer_problem)
+KINDS = (CRMError, SQLAlchemyError, ValidationError, RequestValidationError, HTTPException)
+HANDLERS: dict[Any, Any] = dict.fromkeys(KINDS, answer_problem)
+app = FastAPI(title="Support desk", lifespan=lifespan, exception_handlers=HANDLERS)
 
 
 def desk_of(request: Request) -> Desk:
@@ -118,6 +94,7 @@ AtDesk = Annotated[Desk, Depends(desk_of)]
 Raw = Annotated[bytes, Depends(body_of)]
 Actor = Annotated[str, Header(alias="X-Actor", description="human:7; set by the login in front of us")]
 Text = Annotated[str, Body(embed=True)]
+History = schemas.Page[schemas.HistoryEntry]
 
 
 def twilio_form(request: Request, body: Raw, desk: AtDesk) -> dict[str, str]:
@@ -125,7 +102,7 @@ def twilio_form(request: Request, body: Raw, desk: AtDesk) -> dict[str, str]:
     url = f"{desk.settings.public_url}{request.url.path}?{request.url.query}".rstrip("?")
     signature = request.headers.get("X-Twilio-Signature")
     if not signatures.twilio(url, form, signature, desk.settings.twilio_auth_token):
-        raise Forbidden("this was not signed by Twilio")
+        raise HTTPException(403, "this was not signed by Twilio")
     return dict(form)
 
 
@@ -148,7 +125,7 @@ async def receive_twilio_status(form: TwilioForm, desk: AtDesk, message_id: UUID
 async def confirm_meta(request: Request, desk: AtDesk) -> PlainTextResponse:
     token = request.query_params.get("hub.verify_token", "")
     if not compare_digest(token.encode(), desk.settings.meta_verify_token.encode()):
-        raise Forbidden("this is not the token that was agreed with Meta")
+        raise HTTPException(403, "this is not the token that was agreed with Meta")
     return PlainTextResponse(request.query_params.get("hub.challenge", ""))
 
 
@@ -156,7 +133,7 @@ async def confirm_meta(request: Request, desk: AtDesk) -> PlainTextResponse:
 async def receive_meta(request: Request, body: Raw, desk: AtDesk) -> None:
     signature = request.headers.get("X-Hub-Signature-256")
     if not signatures.meta(body, signature, desk.settings.meta_app_secret):
-        raise Forbidden("this was not signed by Meta")
+        raise HTTPException(403, "this was not signed by Meta")
     for message in whatsapp.parse_meta(body):  # each is stored on its own; the webhook may come again
         await transaction_async(desk.sessions, conversations.ingest, message)
     await transaction_async(desk.sessions, outbox.record_deliveries, whatsapp.parse_meta_statuses(body))
@@ -165,7 +142,7 @@ async def receive_meta(request: Request, body: Raw, desk: AtDesk) -> None:
 @app.post("/mail", status_code=204)
 async def receive_mail(body: Raw, desk: AtDesk, x_mail_secret: Annotated[str, Header()] = "") -> None:
     if not compare_digest(x_mail_secret.encode(), desk.settings.mail_secret.encode()):
-        raise Forbidden("this is not our mail server")
+        raise HTTPException(403, "this is not our mail server")
     mail = email.parse(body, account=desk.settings.mailbox, authserv_id=desk.settings.authserv_id)
     await transaction_async(desk.sessions, conversations.ingest, mail)
 
@@ -175,63 +152,47 @@ async def receive_form(form: dict[str, Any], desk: AtDesk) -> None:
     await transaction_async(desk.sessions, conversations.ingest, web_form.parse(form))
 
 
-def write_answer(session: Session, conversation_id: UUID, text: str, *, actor: str) -> Message:
-    """Put the text into the channel's voice and into the outbox: two services, one transaction."""
-    letter = conversations.render_reply(session, conversation_id, text)
-    answer = OutboundMessage(content=letter.content, content_type=letter.content_type)
-    return conversations.reply(session, conversation_id, answer, actor=actor)
-
-
 @app.post("/conversations/{conversation_id}/answers", status_code=202)
 async def answer(conversation_id: UUID, text: Text, desk: AtDesk, actor: Actor) -> dict[str, UUID]:
-    message = await transaction_async(desk.sessions, write_answer, conversation_id, text, actor=actor)
+    """Put the text into the channel's voice and into the outbox."""
+    letter = schemas.OutboundMessage(content=text)
+    message = await transaction_async(
+        desk.sessions, conversations.reply, conversation_id, letter, actor=actor, in_template=True
+    )
     return {"message_id": message.id}
 
 
-class HistoryPage(BaseModel):
-    items: tuple[HistoryEntry, ...]
-    next: str | None  # the ``before`` of the following page
-
-
 @app.get("/customers/{customer_id}/history")
-async def read_history(customer_id: UUID, desk: AtDesk, before: str | None = None) -> HistoryPage:
-    page = await transaction_async(desk.sessions, timeline.history, customer_id, before=before)
-    return HistoryPage(items=page.items, next=page.token())
+async def read_history(customer_id: UUID, desk: AtDesk, before: str | None = None) -> History:
+    return await transaction_async(desk.sessions, timeline.history, customer_id, before=before)
 
 
 @app.get("/merges/plan")
-async def plan_merge(survivor_id: UUID, absorbed_id: UUID, desk: AtDesk) -> MergePlan:
+async def plan_merge(survivor_id: UUID, absorbed_id: UUID, desk: AtDesk) -> schemas.MergePlan:
     return await transaction_async(desk.sessions, merging.plan_merge, survivor_id, absorbed_id)
 
 
 @app.post("/merges", status_code=201)
-async def merge(plan: MergePlan, reason: Text, desk: AtDesk, actor: Actor) -> dict[str, UUID]:
+async def merge(plan: schemas.MergePlan, reason: Text, desk: AtDesk, actor: Actor) -> dict[str, UUID]:
     """Do exactly what the plan says that somebody has looked at, or nothing."""
-    record = await transaction_async(
-        desk.sessions,
-        merging.merge,
-        plan.survivor_id,
-        plan.absorbed_id,
-        actor=actor,
-        reason=reason,
-        fingerprint=plan.fingerprint,
-    )
+    how: dict[str, Any] = {"actor": actor, "reason": reason, "fingerprint": plan.fingerprint}
+    record = await transaction_async(desk.sessions, merging.merge, plan.survivor_id, plan.absorbed_id, **how)
     return {"merge_id": record.id}
 
 
 @app.post("/merges/{merge_id}/undo")
-async def undo_merge(merge_id: UUID, reason: Text, desk: AtDesk, actor: Actor) -> UnmergeReport:
+async def undo_merge(merge_id: UUID, reason: Text, desk: AtDesk, actor: Actor) -> schemas.UnmergeReport:
     return await transaction_async(desk.sessions, merging.unmerge, merge_id, actor=actor, reason=reason)
 
 
 @app.get("/search")
-async def search_articles(q: str, desk: AtDesk) -> list[KnowledgeHit]:
+async def search_articles(q: str, desk: AtDesk) -> list[schemas.KnowledgeHit]:
     vector = await asyncio.to_thread(embed_query, EMBEDDER, q)
     return await transaction_async(desk.sessions, search.search_knowledge, q, vector=vector, mode="hybrid")
 
 
 @app.get("/health")
-def health(desk: AtDesk, response: Response) -> Health:
-    health = probe(desk.probed, revision=migrations.head())
+async def health(desk: AtDesk, response: Response) -> database.Health:
+    health = await database.probe_async(desk.engine, revision=migrations.head())
     response.status_code = 200 if health.ok else 503
     return health

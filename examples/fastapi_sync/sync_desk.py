@@ -18,19 +18,18 @@ from uuid import UUID
 from fastapi import Body, Depends, FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
+from starlette.exceptions import HTTPException
 
-from crm_digital_fte import migrations
+from crm_digital_fte import migrations, schemas
 from crm_digital_fte.channels import email, signatures, web_form, whatsapp
 from crm_digital_fte.database import Health, make_engine, make_session_factory, probe, transaction
 from crm_digital_fte.embeddings import LexicalEmbedder
-from crm_digital_fte.errors import CRMError, InvalidValue, problem
-from crm_digital_fte.models import Message
-from crm_digital_fte.schemas import HistoryEntry, KnowledgeHit, MergePlan, OutboundMessage, UnmergeReport
+from crm_digital_fte.errors import CRMError, problem
 from crm_digital_fte.services import conversations, merging, outbox, search, timeline
 
 log = logging.getLogger(__name__)
@@ -58,38 +57,27 @@ class Desk:
     sessions: sessionmaker[Session]
 
 
-class Forbidden(CRMError):
-    """Whoever called is not who it says."""
-
-    code = "forbidden"
-    http_status = 403
-
-
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-    settings, url = Settings(), migrations.resolve_url()  # DATABASE_URL, else embedded
+    settings, url = Settings.model_validate({}), migrations.resolve_url()  # DATABASE_URL, else embedded
     migrations.upgrade(url)  # of many processes that start at once one migrates, and the others wait
     engine = make_engine(url, allow_insecure_tls=settings.allow_insecure_tls)
     yield {"desk": Desk(settings, engine, make_session_factory(engine))}
     engine.dispose()
 
 
-app = FastAPI(title="Support desk", lifespan=lifespan)
-
-
 def answer_problem(_request: Request, error: Exception) -> Response:
-    if isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-        error = InvalidValue(".".join(str(part) for part in first["loc"][1:]) or "body", first["msg"])
     document = problem(error)
     if document["status"] >= 500:
         # Not the database's own text: it repeats the refused row.
         log.error("%s: %s", document["code"], type(error).__name__)
-    return JSONResponse(document, document["status"], media_type="application/problem+json")
+    headers = getattr(error, "headers", None)
+    return JSONResponse(document, document["status"], headers, media_type="application/problem+json")
 
 
-for kind in (CRMError, SQLAlchemyError, ValidationError, RequestValidationError):
-    app.add_exception_handler(kind, answer_problem)
+KINDS = (CRMError, SQLAlchemyError, ValidationError, RequestValidationError, HTTPException)
+HANDLERS: dict[Any, Any] = dict.fromkeys(KINDS, answer_problem)
+app = FastAPI(title="Support desk", lifespan=lifespan, exception_handlers=HANDLERS)
 
 
 def desk_of(request: Request) -> Desk:
@@ -105,6 +93,7 @@ AtDesk = Annotated[Desk, Depends(desk_of)]
 Raw = Annotated[bytes, Depends(body_of)]
 Actor = Annotated[str, Header(alias="X-Actor", description="human:7; set by the login in front of us")]
 Text = Annotated[str, Body(embed=True)]
+History = schemas.Page[schemas.HistoryEntry]
 
 
 def twilio_form(request: Request, body: Raw, desk: AtDesk) -> dict[str, str]:
@@ -112,7 +101,7 @@ def twilio_form(request: Request, body: Raw, desk: AtDesk) -> dict[str, str]:
     url = f"{desk.settings.public_url}{request.url.path}?{request.url.query}".rstrip("?")
     signature = request.headers.get("X-Twilio-Signature")
     if not signatures.twilio(url, form, signature, desk.settings.twilio_auth_token):
-        raise Forbidden("this was not signed by Twilio")
+        raise HTTPException(403, "this was not signed by Twilio")
     return dict(form)
 
 
@@ -135,7 +124,7 @@ def receive_twilio_status(form: TwilioForm, desk: AtDesk, message_id: UUID | Non
 def confirm_meta(request: Request, desk: AtDesk) -> PlainTextResponse:
     token = request.query_params.get("hub.verify_token", "")
     if not compare_digest(token.encode(), desk.settings.meta_verify_token.encode()):
-        raise Forbidden("this is not the token that was agreed with Meta")
+        raise HTTPException(403, "this is not the token that was agreed with Meta")
     return PlainTextResponse(request.query_params.get("hub.challenge", ""))
 
 
@@ -143,7 +132,7 @@ def confirm_meta(request: Request, desk: AtDesk) -> PlainTextResponse:
 def receive_meta(request: Request, body: Raw, desk: AtDesk) -> None:
     signature = request.headers.get("X-Hub-Signature-256")
     if not signatures.meta(body, signature, desk.settings.meta_app_secret):
-        raise Forbidden("this was not signed by Meta")
+        raise HTTPException(403, "this was not signed by Meta")
     for message in whatsapp.parse_meta(body):  # each is stored on its own; the webhook may come again
         transaction(desk.sessions, conversations.ingest, message)
     transaction(desk.sessions, outbox.record_deliveries, whatsapp.parse_meta_statuses(body))
@@ -152,7 +141,7 @@ def receive_meta(request: Request, body: Raw, desk: AtDesk) -> None:
 @app.post("/mail", status_code=204)
 def receive_mail(body: Raw, desk: AtDesk, x_mail_secret: Annotated[str, Header()] = "") -> None:
     if not compare_digest(x_mail_secret.encode(), desk.settings.mail_secret.encode()):
-        raise Forbidden("this is not our mail server")
+        raise HTTPException(403, "this is not our mail server")
     mail = email.parse(body, account=desk.settings.mailbox, authserv_id=desk.settings.authserv_id)
     transaction(desk.sessions, conversations.ingest, mail)
 
@@ -162,57 +151,41 @@ def receive_form(form: dict[str, Any], desk: AtDesk) -> None:
     transaction(desk.sessions, conversations.ingest, web_form.parse(form))
 
 
-def write_answer(session: Session, conversation_id: UUID, text: str, *, actor: str) -> Message:
-    """Put the text into the channel's voice and into the outbox: two services, one transaction."""
-    letter = conversations.render_reply(session, conversation_id, text)
-    answer = OutboundMessage(content=letter.content, content_type=letter.content_type)
-    return conversations.reply(session, conversation_id, answer, actor=actor)
-
-
 @app.post("/conversations/{conversation_id}/answers", status_code=202)
 def answer(conversation_id: UUID, text: Text, desk: AtDesk, actor: Actor) -> dict[str, UUID]:
-    message = transaction(desk.sessions, write_answer, conversation_id, text, actor=actor)
+    """Put the text into the channel's voice and into the outbox."""
+    letter = schemas.OutboundMessage(content=text)
+    message = transaction(
+        desk.sessions, conversations.reply, conversation_id, letter, actor=actor, in_template=True
+    )
     return {"message_id": message.id}
 
 
-class HistoryPage(BaseModel):
-    items: tuple[HistoryEntry, ...]
-    next: str | None  # the ``before`` of the following page
-
-
 @app.get("/customers/{customer_id}/history")
-def read_history(customer_id: UUID, desk: AtDesk, before: str | None = None) -> HistoryPage:
-    page = transaction(desk.sessions, timeline.history, customer_id, before=before)
-    return HistoryPage(items=page.items, next=page.token())
+def read_history(customer_id: UUID, desk: AtDesk, before: str | None = None) -> History:
+    return transaction(desk.sessions, timeline.history, customer_id, before=before)
 
 
 @app.get("/merges/plan")
-def plan_merge(survivor_id: UUID, absorbed_id: UUID, desk: AtDesk) -> MergePlan:
+def plan_merge(survivor_id: UUID, absorbed_id: UUID, desk: AtDesk) -> schemas.MergePlan:
     return transaction(desk.sessions, merging.plan_merge, survivor_id, absorbed_id)
 
 
 @app.post("/merges", status_code=201)
-def merge(plan: MergePlan, reason: Text, desk: AtDesk, actor: Actor) -> dict[str, UUID]:
+def merge(plan: schemas.MergePlan, reason: Text, desk: AtDesk, actor: Actor) -> dict[str, UUID]:
     """Do exactly what the plan says that somebody has looked at, or nothing."""
-    record = transaction(
-        desk.sessions,
-        merging.merge,
-        plan.survivor_id,
-        plan.absorbed_id,
-        actor=actor,
-        reason=reason,
-        fingerprint=plan.fingerprint,
-    )
+    how: dict[str, Any] = {"actor": actor, "reason": reason, "fingerprint": plan.fingerprint}
+    record = transaction(desk.sessions, merging.merge, plan.survivor_id, plan.absorbed_id, **how)
     return {"merge_id": record.id}
 
 
 @app.post("/merges/{merge_id}/undo")
-def undo_merge(merge_id: UUID, reason: Text, desk: AtDesk, actor: Actor) -> UnmergeReport:
+def undo_merge(merge_id: UUID, reason: Text, desk: AtDesk, actor: Actor) -> schemas.UnmergeReport:
     return transaction(desk.sessions, merging.unmerge, merge_id, actor=actor, reason=reason)
 
 
 @app.get("/search")
-def search_articles(q: str, desk: AtDesk) -> list[KnowledgeHit]:
+def search_articles(q: str, desk: AtDesk) -> list[schemas.KnowledgeHit]:
     return transaction(desk.sessions, search.search_knowledge, q, embedder=EMBEDDER, mode="hybrid")
 
 

@@ -157,7 +157,9 @@ def test_errors_are_problem_documents(client: TestClient) -> None:
     missing = client.post(f"/conversations/{nobody}/answers", json={"text": "Hello"}, headers=AGENT)
     unsaid = client.post(f"/conversations/{nobody}/answers", json={}, headers=AGENT)
     empty = client.post("/form", json={"submission_id": "3", "email": "cy@example.com"})
+    nowhere = client.get("/nowhere")
 
     assert (missing.status_code, missing.json()["code"]) == (404, "conversation_not_found")
     assert (unsaid.status_code, unsaid.json()["field"]) == (422, "text")
     assert (empty.status_code, empty.json()["field"]) == (422, "message")
+    assert (nowhere.status_code, nowhere.json()["code"]) == (404, "not_found")

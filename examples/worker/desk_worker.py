@@ -172,7 +172,7 @@ def work(sessions: Sessions, settings: Settings, stop: threading.Event) -> None:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
-    settings, stop = Settings(), threading.Event()
+    settings, stop = Settings.model_validate({}), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     url = migrations.resolve_url()

@@ -60,7 +60,7 @@ class TwilioHandler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(json.dumps({"sid": f"SM{len(self.forms)}"}).encode())
 
-    def log_message(self, *_args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing."""
 
 

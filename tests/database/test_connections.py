@@ -10,7 +10,7 @@ import time
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
@@ -22,6 +22,7 @@ from app.database import (
     make_engine,
     normalize_url,
     probe,
+    probe_async,
     require_tls,
     without_values,
 )
@@ -260,6 +261,27 @@ def test_a_probe_of_a_full_pool_and_of_a_slow_server(crm_database_url):
         assert time.monotonic() - started < 5
     assert probe(engine).ok
     engine.dispose()
+
+
+def test_a_probe_for_asyncio_says_the_same(crm_database_url, tmp_path):
+    async def probed(url, **options):
+        engine = make_async_engine(url, pool_size=1, max_overflow=0)
+        try:
+            health = await probe_async(engine, **options)
+            async with engine.connect() as connection:
+                left = await connection.scalar(text("SELECT current_setting('statement_timeout')"))
+        except SQLAlchemyError:
+            left = None
+        finally:
+            await engine.dispose()
+        return health, left
+
+    health, left = asyncio.run(probed(crm_database_url, revision=migrations.head()))
+    assert (health.ok, health.problem, health.revision, left) == (True, None, migrations.head(), "0")
+    assert asyncio.run(probed(crm_database_url, revision="9999"))[0].problem.endswith("not at 9999")
+    down, _ = asyncio.run(probed(f"postgresql://ann:8hidden8@/crm?host={tmp_path}"))
+    assert (down.ok, down.server_version) == (False, None)
+    assert down.problem.startswith("no database server answers at this address")
 
 
 def test_a_probe_leaves_no_setting_behind(crm_database_url):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -110,6 +111,8 @@ def test_the_crm_command_backs_up_and_restores(server, database, tmp_path):
         "name an empty one, or have it replaced (--replace)",
     )
     assert crm("restore", str(file), url=server.empty()).stdout == "restored: 0004\n"
+    as_json = crm("restore", str(file), "--json", url=server.empty()).stdout
+    assert json.loads(as_json) == {"revision": "0004", "aside": None}
     replaced = crm("restore", str(file), "--replace")
     assert replaced.returncode == 0, replaced.stderr
     first, second = replaced.stdout.splitlines()

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from app.errors import InvalidValue
 from app.schemas import Cursor, Page
@@ -32,6 +33,14 @@ def test_a_token_says_the_moment_and_not_its_time_zone():
 def test_the_last_page_has_no_token():
     assert Page[int](items=(1,)).token() is None
     assert Page[int](items=(1,), next=PLACE).token() == PLACE.token()
+
+
+def test_a_page_in_json_says_what_its_list_takes_as_before():
+    page = Page[int](items=(1,), next=PLACE)
+    assert page.model_dump(mode="json") == {"items": [1], "next": PLACE.token()}
+    assert Page[int].model_validate_json(page.model_dump_json()) == page
+    with pytest.raises(ValidationError):
+        Page[int].model_validate({"items": [], "next": PLACE.token()[:-1]})
 
 
 def test_a_token_is_safe_in_a_url():

@@ -196,7 +196,7 @@ CALLS: dict[str, Arguments] = {
     "conversations.ingest": lambda _: {"inbound": INBOUND, "policy": "strict", "default_region": None, "aliases": (), "idle_after": None, "wake": True, "archived": False, "measure": True, "erasure_key": None},
     "conversations.list_conversations": lambda w: {"awaiting": None, "status": None, "channel": None, "customer_id": w.ana, "limit": 5, "before": None},
     "conversations.note": lambda w: {"conversation_id": w.conversation, "content": "x", "actor": ME},
-    "conversations.reply": lambda w: {"conversation_id": w.conversation, "outbound": OutboundMessage(content="x"), "actor": None, "max_auto_replies": 3, "in_window": False, "measure": True},
+    "conversations.reply": lambda w: {"conversation_id": w.conversation, "outbound": OutboundMessage(content="x"), "actor": None, "max_auto_replies": 3, "in_template": True, "in_window": False, "measure": True},
     "conversations.render_reply": lambda w: {"conversation_id": w.conversation, "body": "x", "ticket_id": w.ticket, "content_type": "html", "unit": None, "shorten": False, "nameless": "there"},
     "conversations.reply_target": lambda w: {"conversation_id": w.conversation},
     "conversations.set_delivery_status": lambda w: {"message_id": w.message, "status": "read"},

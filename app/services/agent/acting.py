@@ -70,9 +70,8 @@ def change_ticket_priority(turn: Turn, arguments: ChangeTicketPriority) -> dict[
 def reply(turn: Turn, arguments: Reply) -> dict[str, Any]:
     conversation_id = turn.scope.conversation_id
     content = checked_text("content", arguments.content)
-    rendered = conversations.render_reply(turn.session, conversation_id, content)
-    answer = OutboundMessage(content=rendered.content)
-    message = conversations.reply(turn.session, conversation_id, answer, actor=turn.actor)
+    answer = OutboundMessage(content=content)
+    message = conversations.reply(turn.session, conversation_id, answer, actor=turn.actor, in_template=True)
     return {"message_id": str(message.id), "delivery_status": str(message.delivery_status)}
 
 

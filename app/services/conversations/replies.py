@@ -36,6 +36,7 @@ from .._shared.redirects import lock_living
 from ..identity.holdings import find_holdings
 from ..identity.reading import read
 from .messages import checked_extra
+from .rendering import render_reply
 
 _COLUMNS = ", ".join(column.name for column in Message.__table__.c)
 
@@ -115,6 +116,7 @@ def reply(
     *,
     actor: str | None = None,
     max_auto_replies: int = MAX_AUTO_REPLIES,
+    in_template: bool = False,
     in_window: bool = False,
     measure: bool = False,
 ) -> Message:
@@ -122,6 +124,9 @@ def reply(
 
     One statement. ``actor`` is kept in ``extra["actor"]``. A conversation that another backend opened without
     a route keeps the answer and does not send it.
+
+    With ``in_template`` the answer is put into its channel's template first, as by ``render_reply``, which is
+    one statement more.
 
     With ``in_window`` an answer on WhatsApp is refused where the customer has not written within 24 hours;
     without, its sender decides. With ``measure`` the message is counted and, if an agent wrote it, its
@@ -132,8 +137,11 @@ def reply(
         WindowClosed: WhatsApp would not take it, with ``in_window``.
         AutoReplyLoop: more automatic answers within an hour than ``max_auto_replies``.
         InvalidValue: a field cannot be stored.
+        CRMError: what ``render_reply`` raises, with ``in_template``.
     """
     outbound = checked_schema("outbound", outbound, OutboundMessage)
+    if checked_flag("in_template", in_template):
+        outbound = _in_template(session, conversation_id, outbound)
     facts: dict[str, Any] = {
         "subject": checked_optional_text("subject", outbound.subject, max_length=1000),
         "attachments": [attachment.model_dump() for attachment in outbound.attachments],
@@ -162,6 +170,12 @@ def reply(
     if measure:
         measuring.record_reply(session, message)
     return message
+
+
+def _in_template(session: Session, conversation_id: UUID, outbound: OutboundMessage) -> OutboundMessage:
+    content_type = outbound.content_type
+    rendered = render_reply(session, conversation_id, outbound.content, content_type=content_type)
+    return outbound.model_copy(update={"content": rendered.content})
 
 
 def note(session: Session, conversation_id: UUID, content: str, *, actor: str) -> Message:

@@ -54,6 +54,21 @@ def test_an_answer_stands_in_its_channel_s_template(session, queries):
     assert OutboundMessage(content=rendered.content, content_type=rendered.content_type)
 
 
+def test_an_answer_is_stored_in_its_channel_s_template(session, queries):
+    chat = conversation()
+    answer = OutboundMessage(content="<b>Yes.</b>", content_type="html", subject="Hello")
+    session.flush()
+    queries.reset()
+
+    message = conversations.reply(session, chat.id, answer, actor="human:7", in_template=True)
+
+    assert queries.count == 2, queries
+    assert message.content == RENDER(session, chat.id, answer.content, content_type="html").content
+    assert (message.content_type, message.extra["subject"]) == ("html", "Hello")
+    with pytest.raises(ResponseTooLong):
+        conversations.reply(session, chat.id, OutboundMessage(content="Yes. " * 301), in_template=True)
+
+
 def test_on_whatsapp_the_answer_stands_alone(session):
     chat = conversation("whatsapp")
     rendered = RENDER(session, chat.id, "  Open Settings.\n")
