@@ -46,7 +46,12 @@ _DEVICES = (
     *("courrier", "correo", "posta", "poczta", r"\S{0,8}почты"),
 )
 _SENT_FROM = (
-    *("sent (?:from|with|via)", "get outlook for", "von meine[mr]", "gesendet (?:von|mit|über)"),
+    *(
+        "sent (?:from|with|via)",
+        "get outlook for",
+        "von meine[mr](?:/meine[mr])?",
+        "gesendet (?:von|mit|über)",
+    ),
     *("holen sie sich outlook", "diese nachricht wurde von", "envoy[eé] (?:de|depuis|à partir|avec)"),
     *("obtenez outlook", "t[eé]l[eé]charge[zr]? outlook", "enviado (?:desde|do|a partir|con|com|via)"),
     *("obtener outlook", "obter (?:o )?outlook", "inviato (?:da|dal)", "(?:scarica|ottieni) outlook"),

@@ -38,6 +38,9 @@ _OUTLOOK_LINE = re.compile(r"border:none;border-top:solid#(?:b5c4df|e1e1e1)1\.0p
 # Gmail's button for indentation makes a blockquote too.
 _INDENTED = re.compile(r"margin(?:-left)?:(?:0(?:px)?0(?:px)?0(?:px)?)?40px|border:(?:none|0)")
 
+# Yahoo and Outlook rename the classes of what they take over.
+_PREFIX = re.compile(r"\A(?:ydp[0-9a-f]{1,12}|x_)+")
+
 _Attributes = dict[str, str]
 
 
@@ -110,7 +113,7 @@ class _Mail(Converter):
 
     def _state(self, tag: str, attributes: _Attributes) -> _State:
         outer = self._states[-1]
-        classes = set(attributes.get("class", "").lower().split())
+        classes = {_PREFIX.sub("", name) for name in attributes.get("class", "").lower().split()}
         identity = attributes.get("id", "").lower().removeprefix("x_")
         style = re.sub(r"\s", "", attributes.get("style", "")[:500].lower())
         if tag == "blockquote" and _is_quote(attributes, classes, style):

@@ -25,6 +25,10 @@ _BOUNDARY_REACH = 20_000
 _LETTERS_TO_A_STRAY = 12
 _NOT_BASE64 = re.sub(rb"[A-Za-z0-9+/]", b"", bytes(range(256)))
 _NEXT_BASE64 = re.compile(rb"(?<==)\s+(?=[A-Za-z0-9+/])")
+_DECODERS: dict[str, Callable[[bytes], bytes]] = {
+    "base64": binascii.a2b_base64,
+    "quoted-printable": quopri.decodestring,
+}
 _ENCODINGS = {"base64": "base64", "quotedprintable": "quoted-printable", "xbase64": "base64"}
 
 
@@ -136,12 +140,14 @@ def with_its_boundary(part: MIMEPart) -> EmailMessage | None:
 def enclosed(part: MIMEPart) -> EmailMessage:
     """The message within a message; RFC 2046 has it sent as it is, but some mailers encode it."""
     message = cast(EmailMessage, part.get_payload(0))
-    encoding = transfer_encoding(part)
-    written = as_bytes(message) if encoding in ("base64", "quoted-printable") else None
-    if written is None:
-        return message
-    decode = binascii.a2b_base64 if encoding == "base64" else quopri.decodestring
-    return tolerant(lambda: parsed(decode(written)), message)
+    written = as_bytes(message) if transfer_encoding(part) in _DECODERS else None
+    return message if written is None else tolerant(lambda: parsed(decoded(part, written)), message)
+
+
+def decoded(part: MIMEPart, content: bytes) -> bytes:
+    """What RFC 2046 has sent as it is, and some mailers encode; as it is where they do not."""
+    decode = _DECODERS.get(transfer_encoding(part))
+    return content if decode is None else tolerant(lambda: decode(content), content)
 
 
 def as_bytes(part: MIMEPart) -> bytes | None:

@@ -216,7 +216,12 @@ FORWARD_SUBJECT = compiled(
 
 _AUTOMATIC = (
     *("auto(?:mat(?:ic|ed))?[- ]?(?:reply|response|answer)", "out of (?:the )?office(?: auto[- ]?reply)?"),
-    *("automatische antwort", "abwesenheitsnotiz", "abwesend", "r[eé]ponse automatique", "absence du bureau"),
+    *("vacation (?:auto)?-?(?:reply|response)", "ooo", "automatische (?:antwort|eingangsbestätigung)"),
+    *("abwesenheits(?:notiz|meldung|benachrichtigung|assistent)", "abwesend", "fuori ufficio"),
+    *("hors du bureau", "absente? du bureau", "fraværs(?:besked|meddelelse|melding)", "frånvaromeddelande"),
+    *("automatisk besked", "poza biurem", "mimo kancelář", "házon kívül", "ofis dışında", "不在通知"),
+    *("תשובה אוטומטית", "tự động trả lời"),
+    *("r[eé]ponse automatique", "absence du bureau"),
     *("respuesta autom[aá]tica", "fuera de (?:la )?oficina", "resposta autom[aáà]tica"),
     *("fora do escrit[oó]rio", "risposta automatica", "fuori sede", "automatisch antwoord"),
     *("afwezig(?:heidsbericht)?", "odpowiedź automatyczna", "automatyczna odpowiedź"),
@@ -235,7 +240,13 @@ _AUTOMATIC = (
         "자동 ?(?:회신|응답|답장)",
     ),
 )
-AUTOMATIC_SUBJECT = compiled(rf"\s*(?:{any_of(*_AUTOMATIC)}\s?(?:{_COLON}|\Z)|\[{any_of(*_AUTOMATIC)}\])")
+# Notes names the person and the day of the return.
+_OF_NOTES = any_of(
+    r"\(return", r"\(r[üu]ckkehr", r"\(retour", "out of the office", "au(?:ß|ss)er haus", "absente?"
+)
+AUTOMATIC_SUBJECT = compiled(
+    rf"\s*(?:{any_of(*_AUTOMATIC)}\s?(?:{_COLON}|\Z)|\[{any_of(*_AUTOMATIC)}\]|auto: .{{1,200}}{_OF_NOTES})"
+)
 
 _BOUNCED = (
     *("undeliver(?:ed|able)", "mail (?:delivery|system) (?:fail|system|sub|error)", "mail delivery:? failed"),
@@ -268,6 +279,22 @@ _BOUNCED = (
         "无法投递",
         "退信",
         "전달되지 않음",
+    ),
+    *(
+        "nondeliverable",
+        "não é possível entregar",
+        "non recapitabil",
+        "niedostarczaln",
+        "не уда[её]тся доставить",
+    ),
+    *(
+        "无法送达",
+        "傳送失敗",
+        "無法傳遞",
+        "inte leverera",
+        "(?:kan )?ikke leveres",
+        "teslim edilemedi",
+        "전달할 수 없",
     ),
 )
 BOUNCE_SUBJECT = compiled(any_of(*_BOUNCED))

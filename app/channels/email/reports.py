@@ -190,7 +190,8 @@ def _blocks(part: MIMEPart) -> Iterator[EmailMessage]:
     else:
         payload = mime.payload(part)
         pieces = [payload] if isinstance(payload, bytes) else []
-    text = b"\n\n".join(pieces).replace(b"\r\n", b"\n").decode("utf-8", "surrogateescape")
+    whole = mime.decoded(part, b"\n\n".join(pieces)) if part.is_multipart() else b"".join(pieces)
+    text = whole.replace(b"\r\n", b"\n").decode("utf-8", "surrogateescape")
     for block in _BLANK.split(text)[: _MAX_RECIPIENTS + 1]:
         if block.strip():
             yield mime.parsed(block.strip("\n").encode("utf-8", "surrogateescape"), headers_only=True)

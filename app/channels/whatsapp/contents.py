@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 
@@ -41,7 +42,8 @@ def _text(message: Fields) -> str:
 
 
 def _button(message: Fields) -> str:
-    return message.object("button").text("text")
+    button = message.object("button")
+    return button.text_or_none("text") or button.text("payload")
 
 
 def _reaction(message: Fields) -> str:
@@ -54,10 +56,18 @@ def _caption(kind: str) -> Callable[[Fields], str]:
 
 def _interactive(message: Fields) -> str:
     interactive = message.object("interactive")
-    reply = interactive.object(interactive.text("type"))
-    return wording.lines(
-        *(reply.text_or_none(key) for key in ("title", "description", "body", "response_json"))
-    )
+    objects = [name for name in interactive.names() if isinstance(interactive.value(name), dict)]
+    reply = interactive.object(interactive.text_or_none("type") or next(iter(objects), "type"))
+    said = wording.lines(*(reply.text_or_none(key) for key in ("title", "description", "body")), _form(reply))
+    return said or reply.text_or_none("response") or reply.text_or_none("id") or ""
+
+
+def _form(reply: Fields) -> str | None:
+    """What was filled in: JSON as text, or as it is."""
+    answers = reply.value("response_json")
+    if isinstance(answers, dict | list):
+        return json.dumps(_fields.bounded(answers), ensure_ascii=False)
+    return reply.text_or_none("response_json")
 
 
 def _location(message: Fields) -> str:
@@ -140,7 +150,12 @@ def _system(message: Fields) -> str:
 
 
 def _several(fields: Fields, key: str) -> list[Fields]:
-    return fields.objects(key)[:_MAX_LISTED] if fields.value(key) is not None else []
+    """The objects of a list; what else is in it says nothing, and loses nothing."""
+    items = fields.value(key)
+    if not isinstance(items, list):
+        return []
+    path = fields.path(key)
+    return [Fields(item, path, f"{path}.") for item in items[:_MAX_LISTED] if isinstance(item, dict)]
 
 
 def _printed(value: object) -> str | None:
@@ -160,6 +175,7 @@ _READERS: dict[str, Callable[[Fields], str]] = {
     "revoke": _revoke,
     "system": _system,
     "text": _text,
+    "unknown": _unsupported,
     "unsupported": _unsupported,
     **{kind: _caption(kind) for kind in ("audio", "document", "image", "sticker", "video")},
 }

@@ -74,22 +74,59 @@ def _log(problem: InvalidPayload) -> None:
 def items_of(payload: Mapping[str, Any] | bytes, key: str) -> list[tuple[Fields, object, str]]:
     """The webhook's ``messages`` or ``statuses``, each with the value that it stands in and its path.
 
+    An entry or a change that cannot be read is logged and loses no other.
+
     Raises:
-        InvalidPayload: the webhook is malformed.
+        InvalidPayload: the webhook is malformed, and nothing in it can be used.
     """
     webhook = Fields(_fields.json_object(payload) if isinstance(payload, bytes) else payload, "payload")
     if webhook.text("object") != "whatsapp_business_account":
         raise InvalidPayload("object", "is not whatsapp_business_account")
     items: list[tuple[Fields, object, str]] = []
-    for change in (change for entry in webhook.objects("entry") for change in entry.objects("changes")):
-        if change.value("field") not in (None, "messages"):
-            continue
-        value = Fields(change.value("value"), change.path("value"))
-        listed = [] if value.value(key) is None else value.value(key)
-        if not isinstance(listed, list):
-            raise InvalidPayload(key, "is not a list")
-        items += [(value, item, f"{key}[{number}]") for number, item in enumerate(listed)]
+    problems: list[InvalidPayload] = []
+    changes = [
+        change
+        for entry in _objects(webhook, "entry", problems)
+        for change in _objects(entry, "changes", problems)
+    ]
+    read = 0
+    for change in changes:
+        try:
+            items += _items_in(change, key)
+            read += 1
+        except InvalidPayload as problem:
+            problems.append(problem)
+    if problems and not read:
+        raise problems[0]
+    for unusable in problems:
+        _log(unusable)
     return items
+
+
+def _objects(fields: Fields, key: str, problems: list[InvalidPayload]) -> list[Fields]:
+    """The usable objects of a list; ``problems`` gets an error for each of the others."""
+    items = fields.value(key)
+    if not isinstance(items, list):
+        problems.append(InvalidPayload(fields.path(key), "is missing" if items is None else "is not a list"))
+        return []
+    objects = []
+    for number, item in enumerate(items):
+        path = f"{fields.path(key)}[{number}]"
+        try:
+            objects.append(Fields(item, path, f"{path}."))
+        except InvalidPayload as problem:
+            problems.append(problem)
+    return objects
+
+
+def _items_in(change: Fields, key: str) -> list[tuple[Fields, object, str]]:
+    if change.value("field") not in (None, "messages"):
+        return []
+    value = Fields(change.value("value"), change.path("value"))
+    listed = [] if value.value(key) is None else value.value(key)
+    if not isinstance(listed, list):
+        raise InvalidPayload(key, "is not a list")
+    return [(value, item, f"{key}[{number}]") for number, item in enumerate(listed)]
 
 
 def _is_nothing(message: Fields) -> bool:

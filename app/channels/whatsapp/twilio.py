@@ -20,6 +20,8 @@ from . import wording
 _PREFIX = "whatsapp:"
 _INCOMING = frozenset({"received", "receiving"})
 _KEPT = ("ButtonPayload", "InteractiveData", "FlowData", "ListId", "ListTitle")
+# What the person wrote or saw comes first; a flow's answers and a button without words are known by no other.
+_SAID = ("Body", "ButtonText", "ListTitle", "FlowData", "InteractiveData", "ButtonPayload", "ListId")
 _MAX_MEDIA = 100
 
 
@@ -78,7 +80,7 @@ def _senders(sender: str, fields: Fields, lenient: Lenient) -> tuple[Identifier,
 
 
 def _words(fields: Fields, lenient: Lenient) -> str | None:
-    texts = (lenient(fields.text_or_none, key, default=None) for key in ("Body", "ButtonText", "ListTitle"))
+    texts = (lenient(fields.text_or_none, key, default=None) for key in _SAID)
     return next((text for text in texts if text), None)
 
 

@@ -41,6 +41,7 @@ def test_a_sentence_that_begins_like_a_footer_is_the_writer_s(line, below):
         "Sent from Mail<https://go.microsoft.com/fwlink/?LinkId=550986> for Windows",
         "Sent with [Proton Mail](https://proton.me/mail/home) secure email.",
         "Diese Nachricht wurde von meinem Android-Gerät mit GMX Mail gesendet.",
+        "Von meinem/meiner Galaxy gesendet",
         "Outlook für iOS beziehen<https://aka.ms/o0ukef>",
         "Envoyé à partir de Outlook pour Android",
         "Enviado desde Correo para Windows",

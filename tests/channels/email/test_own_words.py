@@ -66,3 +66,12 @@ def test_introductions_of_further_languages_begin_a_quote(introduction, mark):
     body = f"Works now\n\n{introduction}\n\n{mark}Please restart."
 
     assert parsed(body, Subject="Re: 17").new_text == "Works now"
+
+
+@pytest.mark.parametrize(
+    "name", ["yahoo_quoted", "ydp1a2b3cyahoo_quoted", "x_yahoo_quoted", "x_x_protonmail_quote"]
+)
+def test_a_program_s_class_is_known_under_another_s_prefix(name):
+    page = f'<div>Works now</div><div class="{name}"><div>On Monday, S wrote:</div><div>Please restart.</div></div>'
+
+    assert parsed(page, Content_Type="text/html").new_text == "Works now"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.channels import whatsapp
+from app.errors import InvalidPayload
 from app.models import ContentType
 from app.schemas import InboundEvent
 from app.services import conversations
@@ -207,3 +208,59 @@ def test_the_webhook_came_when_the_caller_says_else_when_it_was_sent_but_not_lat
     assert one(timestamp="1500000000").received_at == datetime(2017, 7, 14, 2, 40, tzinfo=UTC)
     assert one(timestamp="99999999999").received_at <= datetime.now(UTC)
     assert whatsapp.parse_meta(webhook(TEXT), received_at=noon)[0].received_at == noon
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"id": "2"},
+        {"id": "2", "changes": None},
+        {"id": "2", "changes": [None]},
+        {"id": "2", "changes": [{"field": "messages", "value": None}]},
+        {"id": "2", "changes": [{"field": "messages", "value": {"messages": {}, "statuses": {}}}]},
+        None,
+    ],
+)
+def test_an_odd_entry_loses_no_other(odd):
+    payload = webhook(TEXT)
+    payload["entry"].insert(0, odd)
+
+    assert [message.content for message in whatsapp.parse_meta(payload)] == ["Hi"]
+    assert whatsapp.parse_meta_statuses(payload) == []
+    with pytest.raises(InvalidPayload):
+        whatsapp.parse_meta(payload | {"entry": [odd]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "content"),
+    [
+        ("button", {"payload": "CANCEL_17"}, "CANCEL_17"),
+        ("interactive", {"button_reply": {"id": "1", "title": "Yes"}}, "Yes"),
+        ("interactive", {"type": "list_reply", "list_reply": {"id": "ROW_2"}}, "ROW_2"),
+        (
+            "interactive",
+            {"type": "call_permission_reply", "call_permission_reply": {"response": "accept"}},
+            "accept",
+        ),
+        (
+            "interactive",
+            {"type": "nfm_reply", "nfm_reply": {"body": "Sent", "response_json": {"größe": "M"}}},
+            'Sent\n{"größe": "M"}',
+        ),
+        (
+            "order",
+            {"product_items": [None, {"product_retailer_id": "A7", "quantity": "2"}]},
+            "Order:\n- 2 x A7",
+        ),
+    ],
+)
+def test_what_an_answer_lacks_loses_nothing_else_of_it(kind, value, content):
+    message = one(type=kind, text=None, **{kind: value})
+
+    assert (message.content, message.ignored) == (content, ())
+
+
+def test_an_unknown_message_says_why_it_is_not_handed_on():
+    message = one(type="unknown", text=None, errors=[{"code": 131051, "title": "Not supported"}])
+
+    assert "Not supported" in message.content

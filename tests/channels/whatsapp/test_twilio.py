@@ -178,3 +178,19 @@ def test_what_a_button_and_an_advertisement_carry_is_kept():
 def test_what_is_no_form_is_refused(form):
     with pytest.raises(InvalidPayload, match=r"^form: "):
         whatsapp.parse_twilio(form)
+
+
+@pytest.mark.parametrize(
+    ("changes", "content"),
+    [
+        ({"MessageType": "interactive", "FlowData": '{"size": "M"}'}, '{"size": "M"}'),
+        ({"MessageType": "interactive", "InteractiveData": '{"size": "M"}'}, '{"size": "M"}'),
+        ({"ButtonPayload": "CANCEL_17"}, "CANCEL_17"),
+        ({"ListId": "ROW_2"}, "ROW_2"),
+        ({"ButtonText": "Cancel", "ButtonPayload": "CANCEL_17"}, "Cancel"),
+    ],
+)
+def test_an_answer_without_words_is_read_by_what_it_carries(changes, content):
+    message = parsed(Body=None, **changes)
+
+    assert (message.content, message.content_type) == (content, ContentType.TEXT)
