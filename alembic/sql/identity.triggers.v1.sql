@@ -48,7 +48,15 @@ CREATE OR REPLACE TRIGGER trg_customer_merges_record_undo
     FOR EACH ROW WHEN (OLD.undone_at IS NULL AND NEW.undone_at IS NOT NULL)
     EXECUTE FUNCTION record_merge_event();
 ALTER TABLE customer_merges ENABLE ALWAYS TRIGGER trg_customer_merges_record_undo;
+CREATE OR REPLACE TRIGGER trg_customer_merges_undone_once
+    AFTER UPDATE OF undone_at ON customer_merges
+    FOR EACH ROW WHEN (
+        OLD.undone_at IS NOT NULL AND NEW.undone_at IS DISTINCT FROM OLD.undone_at
+        OR NEW.undone_at > clock_timestamp()
+    )
+    EXECUTE FUNCTION refuse_audit_change();
+ALTER TABLE customer_merges ENABLE ALWAYS TRIGGER trg_customer_merges_undone_once;
 CREATE OR REPLACE TRIGGER trg_customer_redirects_refuse_living
-    BEFORE INSERT OR UPDATE OF absorbed_id ON customer_redirects
+    BEFORE INSERT OR UPDATE OR DELETE ON customer_redirects
     FOR EACH ROW EXECUTE FUNCTION refuse_living_redirect();
 ALTER TABLE customer_redirects ENABLE ALWAYS TRIGGER trg_customer_redirects_refuse_living;

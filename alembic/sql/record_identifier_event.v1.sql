@@ -56,6 +56,9 @@ BEGIN
     ELSE
         RETURN NULL;
     END IF;
+    IF TG_OP = 'UPDATE' AND kind <> 'verified' AND COALESCE(NEW.verified, false) <> COALESCE(OLD.verified, false) THEN
+        facts := facts || jsonb_build_object('verified', COALESCE(NEW.verified, false));
+    END IF;
     INSERT INTO identity_events (customer_id, event, identifier_id, other_customer_id, actor, reason, details)
     VALUES (NEW.customer_id, kind, NEW.id, other, ticket_actor(), ticket_comment(), facts);
     RETURN NULL;

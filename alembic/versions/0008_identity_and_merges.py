@@ -11,6 +11,8 @@
 - A trigger on each table that belongs to a customer follows the redirect: a row that another backend inserts
   for an absorbed customer, before, during or after the merge, lands on the survivor.
 - A trigger on ``customers`` refuses the id of an absorbed customer: only undoing the merge brings it back.
+- A trigger on ``customer_redirects`` lets them say nothing but what the merges say that are not undone, so
+  that nobody brings an absorbed customer back, or leads it elsewhere, past the record.
 - ``lost_proofs``: who once held a verified identifier, kept by a trigger, so that nobody takes such a
   customer over by proving what it only claims.
 - ``update_updated_at`` can be told that a row only moves.

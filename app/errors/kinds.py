@@ -245,7 +245,8 @@ class DisclosureRefused(CRMError):
 
     def __init__(self, conversation_id: UUID) -> None:
         super().__init__(
-            f"in conversation {conversation_id} nobody has proved who writes, or a group reads: no more may be told"
+            f"nobody has proved who writes in conversation {conversation_id}, or a group reads it: "
+            "nothing more may be told"
         )
 
 

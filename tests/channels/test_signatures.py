@@ -87,7 +87,9 @@ def test_a_form_may_be_given_as_the_body_that_came():
     assert not signatures.twilio(url, b"\xff&;=", SIGNED_ITEMS, TOKEN)
 
 
-@pytest.mark.parametrize("form", [None, 5, "From=x", [("From",)], {"From": 5}, {"From": None}, {"From": [b"x"]}])
+@pytest.mark.parametrize(
+    "form", [None, 5, "From=x", [("From",)], {"From": 5}, {"From": None}, {"From": [b"x"]}]
+)
 def test_a_form_of_another_type_is_the_caller_s_mistake(form):
     with pytest.raises(InvalidValue, match=r"^form: "):
         signatures.twilio(HOOK, form, SIGNED, TOKEN)

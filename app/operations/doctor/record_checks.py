@@ -80,6 +80,10 @@ redirects = Check(
     WHERE EXISTS (SELECT FROM customer_redirects AS next WHERE next.absorbed_id = r.customer_id)
         OR EXISTS (SELECT FROM customers WHERE id = r.absorbed_id)
         OR NOT EXISTS (SELECT FROM customers WHERE id = r.customer_id)
+    UNION SELECT m.absorbed_id::text FROM customer_merges AS m
+    WHERE m.undone_at IS NULL AND NOT EXISTS (
+        SELECT FROM customer_redirects AS r WHERE r.absorbed_id = m.absorbed_id
+    )
     """,
 )
 

@@ -51,8 +51,8 @@ LEAST_ASSURANCE = f"""
 """Of the conversation ``c``: verified if all of it is, since the last answer and at least the last message.
 
 What another backend stored without saying is a claim. The last message counts in any case, for answers go to
-where it came from, automatic ones too: who sends one in somebody's name must not get what is told to them. What is
-answered in a group, others read: nothing is disclosed there, whoever wrote.
+where it came from, automatic ones too: who sends one in somebody's name must not get what is told to them.
+Answers in a group are read by others: nothing is disclosed there, whoever wrote.
 """
 
 _SCOPE = (

@@ -119,10 +119,10 @@ def context(
     message, embedded before by ``embeddings.embed_query``, so that no embedder is called here; with neither,
     words alone count. At most four statements.
 
-    What may be told follows from how sure it is who wrote what is unanswered, and who reads the answer. Unless
-    all of it is verified, and in a group in any case, nothing of another conversation is read: no profile but
-    what was given here, no ticket of elsewhere, no solved ticket, and no note. ``notes`` adds notes of
-    colleagues in this conversation, where that may be.
+    What may be told follows from how sure it is who wrote what is unanswered, and who reads the answer.
+    Unless all of it is verified, and in a group in any case, nothing of another conversation is read: no
+    profile but what was given here, no ticket of elsewhere, no solved ticket, and no note. ``notes`` adds
+    notes of colleagues in this conversation, where that may be.
 
     Raises:
         ConversationNotFound: there is no such conversation.

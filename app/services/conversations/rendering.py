@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Text, Uuid, bindparam, text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from ...schemas import LengthUnit
 
@@ -60,11 +61,10 @@ def _sentence_ends(body: str) -> Iterator[int]:
 def _letter_ends(body: str) -> Iterator[int]:
     """Where a letter ends with its marks, and an emoji with all that it is joined of."""
     flags = 0
-    for place, (before, letter) in enumerate(zip(body, body[1:], strict=False), 1):
+    for place, (before, letter) in enumerate(pairwise(body), 1):
         flags = flags + 1 if _is_half_a_flag(before) else 0
         is_within = (
-            letter == _JOINER
-            or before == _JOINER
+            _JOINER in {before, letter}
             or unicodedata.category(letter).startswith("M")
             or "\U0001f3fb" <= letter <= "\U0001f3ff"
             or "\U000e0020" <= letter <= "\U000e007f"
