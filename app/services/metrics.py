@@ -166,9 +166,7 @@ def record(
         InvalidValue: an unknown type or channel; a number that is not finite, a latency below 0, a sentiment
             outside of 0 to 1, a count that is not whole or below 0; or ill-formed ``extra``.
     """
-    values = measuring.checked([(metric_type, value, channel, extra or {})])
-    metric: AgentMetric = session.scalars(measuring.RECORD, values).one()
-    return metric
+    return measuring.record_one(session, (metric_type, value, channel, extra or {}))
 
 
 def record_batch(session: Session, measurements: Iterable[Measurement]) -> int:

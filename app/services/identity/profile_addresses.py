@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CursorResult, delete
+from sqlalchemy import CursorResult, RowMapping, delete
 from sqlalchemy.orm import Session
 
 from ...models import Channel, CustomerIdentifier, CustomerMerge, IdentifierType
@@ -19,17 +18,18 @@ from .holdings import find_holdings
 _CHANNELS = {IdentifierType.EMAIL: Channel.EMAIL, IdentifierType.PHONE: Channel.WEB_FORM}
 
 
-def unnamed_addresses(
-    session: Session, customer_id: UUID, profile: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+def unnamed_addresses(session: Session, customer: RowMapping) -> list[dict[str, Any]]:
     """Rows of identifiers, as claims, for what only the customer's profile tells; they are not stored yet.
 
-    Without them, the next message from there would be from somebody new once the profile is gone.
+    Without them, the next message from there would be from somebody new once the profile is gone. One
+    statement, if the customer's own ``identifiers``, as a merge reads them, lack one.
     """
+    profile = customer["profile"]
+    own = {(type_, value) for _, type_, value, _ in customer["identifiers"]}
     identifiers = []
     for type_, stored in ((IdentifierType.EMAIL, profile["email"]), (IdentifierType.PHONE, profile["phone"])):
         value = None if stored is None else normalize_stored(type_, stored)
-        if value is not None and not is_blocked(type_, value):
+        if value is not None and not is_blocked(type_, value) and (type_, value) not in own:
             identifiers.append(Identifier(type=type_, value=value))
     if not identifiers:
         return []
@@ -37,7 +37,7 @@ def unnamed_addresses(
         held.position for held in find_holdings(session, identifiers) if held.identifier_id is not None
     }
     return [
-        identifier_row(customer_id, identifier, _CHANNELS[identifier.type])
+        identifier_row(customer["id"], identifier, _CHANNELS[identifier.type])
         for position, identifier in enumerate(identifiers)
         if position not in in_rows
     ]

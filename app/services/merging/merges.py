@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from uuid import UUID
 
-from sqlalchemy import bindparam, insert, select, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -19,7 +19,8 @@ from ...errors import (
     MergeNotFound,
     StalePlan,
 )
-from ...models import Customer, CustomerMerge, CustomerRedirect, uuid7
+from ...models import CustomerMerge, uuid7
+from ...models.base import table_of
 from ...schemas import UnmergeReport
 from .._shared.checks import checked_actor, checked_kind, checked_text, checked_uuid, require_transaction
 from .._shared.redirects import lock_living
@@ -32,8 +33,32 @@ from .foreign_rows import Debt, foreign_debts, move_foreign_rows, return_foreign
 from .plans import State, add_up, checked_pair, plan_of, read_state, refuse_absorbed
 from .rows import end_redirect, move_rows, return_rows
 
-# From here on no foreign key to customers can be added; reading and writing go on.
-_KEEP_FOREIGN_KEYS = text("LOCK TABLE customers IN ROW EXCLUSIVE MODE")
+# In order, so that A into B and B into A take turns. What deletes nothing locks the table as LOCK TABLE does,
+# IN ROW EXCLUSIVE MODE: from here on no foreign key to customers can be added; reading and writing go on.
+_LOCK_BOTH = text("""
+    WITH keep_foreign_keys AS (DELETE FROM customers WHERE false)
+    SELECT id FROM customers WHERE id IN (:survivor_id, :absorbed_id) ORDER BY id FOR UPDATE
+""")
+# Rows that move are not changed from here on; see keep_updated_at.
+_MERGES = table_of(CustomerMerge)
+_BEGIN = select(CustomerMerge).from_statement(
+    text(f"""
+        INSERT INTO customer_merges (id, survivor_id, absorbed_id, actor, reason, absorbed, filled)
+        SELECT :merge_id, :survivor_id, id, :actor, :reason, to_jsonb(customers), :filled
+        FROM customers
+        WHERE id = :absorbed_id AND set_config('crm.keep_updated_at', 'on', true) IS NOT NULL
+        RETURNING {", ".join(column.name for column in _MERGES.c)}
+    """)  # noqa: S608
+    .bindparams(bindparam("filled", type_=JSONB()))
+    .columns(*_MERGES.c)
+)
+# Counted, so that the customer is gone before the redirect is there; and what a trigger keeps gets none.
+_END = text("""
+    WITH gone AS (DELETE FROM customers WHERE id = :absorbed_id RETURNING id)
+    INSERT INTO customer_redirects (absorbed_id, customer_id, merge_id)
+    SELECT :absorbed_id, :survivor_id, :merge_id FROM (SELECT count(*) FROM gone) AS done
+    RETURNING set_config('crm.keep_updated_at', '', true)
+""")
 
 _UNDO = text("""
     UPDATE customer_merges SET undone_at = clock_timestamp(), undone_by = :actor, undo_reason = :reason
@@ -41,12 +66,6 @@ _UNDO = text("""
 """)
 _KEEP_REPORT = text("UPDATE customer_merges SET undo_report = :report WHERE id = :merge_id").bindparams(
     bindparam("report", type_=JSONB())
-)
-_LOCK_BOTH = (
-    select(Customer.id)
-    .where(Customer.id.in_(bindparam("ids", expanding=True)))
-    .order_by(Customer.id)
-    .with_for_update()
 )
 _IS_THERE = text("SELECT EXISTS (SELECT FROM customers WHERE id = :id)")
 _ABSORBING = (
@@ -59,7 +78,6 @@ _MERGED = select(CustomerMerge).where(
     CustomerMerge.absorbed_id == bindparam("absorbed"),
     CustomerMerge.undone_at.is_(None),
 )
-_DELETE_CUSTOMER = text("DELETE FROM customers WHERE id = :id")
 
 
 def merge(
@@ -79,7 +97,7 @@ def merge(
     ``unmerge``. Repeating the call returns the first merge.
 
     Locks both customers' rows FOR UPDATE, in the order of their ids, until the caller's transaction ends. At
-    most 20 statements, whatever the customers have, and some for each table of another application that has
+    most 9 statements, whatever the customers have, and some for each table of another application that has
     rows to move. Objects of the session are expired.
 
     Raises:
@@ -98,7 +116,6 @@ def merge(
     if fingerprint is not None:
         checked_kind("fingerprint", fingerprint, str)
     session.flush()
-    session.execute(_KEEP_FOREIGN_KEYS)
     while not _lock_both(session, survivor_id, absorbed_id):
         if first := _merged_before(session, survivor_id, absorbed_id):
             return first
@@ -113,48 +130,34 @@ def merge(
     foreign_keys = [rows.key for rows in state.foreign_rows if rows.absorbed]
     # Rules of other applications' tables may refuse what no plan can foresee.
     with session.begin_nested() if foreign_keys else nullcontext():
-        merge_id = _merge(session, state, foreign_keys, actor=actor, reason=reason)
-    session.expire_all()
-    return session.get_one(CustomerMerge, merge_id)
+        return _merge(session, state, foreign_keys, actor=actor, reason=reason)
 
 
 def _merge(
     session: Session, state: State, foreign_keys: Sequence[ForeignKey], *, actor: str, reason: str
-) -> UUID:
-    """Do what was planned; returns the merge's id."""
-    survivor_id, absorbed_id = state.survivor["id"], state.absorbed["id"]
+) -> CustomerMerge:
+    """Do what was planned."""
     filled = _merge_profiles.fills(state.survivor, state.absorbed)
-    unnamed = unnamed_addresses(session, absorbed_id, state.absorbed["profile"])
+    unnamed = unnamed_addresses(session, state.absorbed)
+    named = {"identifiers": [None, [str(row["id"]) for row in unnamed]]} if unnamed else {}
     merge_id = uuid7()
-    session.execute(
-        insert(CustomerMerge).values(
-            id=merge_id,
-            survivor_id=survivor_id,
-            absorbed_id=absorbed_id,
-            actor=actor,
-            reason=reason,
-            absorbed=select(text("to_jsonb(customers)"))
-            .select_from(Customer)
-            .where(Customer.id == absorbed_id)
-            .scalar_subquery(),
-            filled=filled | ({"identifiers": [None, [str(row["id"]) for row in unnamed]]} if unnamed else {}),
-        )
-    )
+    ids = {"merge_id": merge_id, "survivor_id": state.survivor["id"], "absorbed_id": state.absorbed["id"]}
+    session.expire_all()
+    done: CustomerMerge = session.scalars(
+        _BEGIN, ids | {"actor": actor, "reason": reason, "filled": filled | named}
+    ).one()
     if unnamed:
         insert_identifiers(session, unnamed, actor=actor, only_free=True)
-    move_rows(session, merge_id, survivor_id, absorbed_id)
-    move_foreign_rows(session, foreign_keys, merge_id, survivor_id, absorbed_id)
+    move_rows(session, **ids)
+    move_foreign_rows(session, foreign_keys, **ids)
     try:
-        session.execute(_DELETE_CUSTOMER, {"id": absorbed_id})
+        session.execute(_END, ids)
     except IntegrityError:
         # A row that this transaction's snapshot does not show: it is older than the lock.
         raise ConcurrentChange from None
-    session.execute(
-        insert(CustomerRedirect).values(absorbed_id=absorbed_id, customer_id=survivor_id, merge_id=merge_id)
-    )
     if filled:
-        _merge_profiles.fill(session, merge_id, survivor_id, filled)
-    return merge_id
+        _merge_profiles.fill(session, merge_id, ids["survivor_id"], filled)
+    return done
 
 
 def unmerge(session: Session, merge_id: UUID, *, actor: str, reason: str) -> UnmergeReport:
@@ -252,8 +255,9 @@ def _later_merges(session: Session, survivor_id: UUID, living_id: UUID) -> list[
 
 
 def _lock_both(session: Session, survivor_id: UUID, absorbed_id: UUID) -> bool:
-    """Lock both rows, in order, so that A into B and B into A take turns; whether both are there."""
-    return len(session.scalars(_LOCK_BOTH, {"ids": [survivor_id, absorbed_id]}).all()) == 2
+    """Lock both rows and the foreign keys to customers; whether both are there."""
+    pair = {"survivor_id": survivor_id, "absorbed_id": absorbed_id}
+    return len(session.execute(_LOCK_BOTH, pair).all()) == 2
 
 
 def _merged_before(session: Session, survivor_id: UUID, absorbed_id: UUID) -> CustomerMerge | None:

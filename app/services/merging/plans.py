@@ -27,7 +27,8 @@ _STATE = text(f"""
         (SELECT count(*) FROM tickets WHERE customer_id = c.id) AS tickets,
         (SELECT count(*) FROM customer_redirects WHERE customer_id = c.id) AS customer_redirects,
         COALESCE((
-            SELECT jsonb_agg(jsonb_build_array(id, identifier_value, verified) ORDER BY id)
+            SELECT jsonb_agg(jsonb_build_array(id, identifier_type, identifier_value, verified)
+                ORDER BY id)
             FROM customer_identifiers WHERE customer_id = c.id
         ), '[]') AS identifiers,
         COALESCE((

@@ -142,7 +142,7 @@ def test_a_merge_takes_as_many_statements_for_ten_messages_as_for_ten_thousand(s
         assert report.returned["messages"] == size
         session.execute(text("DELETE FROM customer_identifiers"))
     assert counted[:2] == counted[2:]
-    assert counted[0] <= 20, queries
+    assert counted[0] <= 8, queries
 
 
 BLANKS = [
