@@ -8,6 +8,8 @@ import pytest
 
 SIZES = (1_000, 2_000)
 
+pytestmark = pytest.mark.own_connection("settings of a session do not pass")
+
 
 @pytest.fixture(scope="module")
 def growth(benchmark):
