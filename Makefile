@@ -4,10 +4,10 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak bench docs lint format clean
+.PHONY: help setup demo test soak elsewhere bench docs lint format clean
 
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv and install the project into it
 
@@ -26,6 +26,9 @@ test: $(READY) ## run all tests (the long races and kills: make soak)
 
 soak: $(READY) ## run the long races and kills
 	$(BIN)/python -m pytest -n 2 -m soak $(ARGS)
+
+elsewhere: $(READY) ## run all tests on Debian's PostgreSQL 17 by TCP, then through PgBouncer (needs root and apt)
+	$(BIN)/python scripts/elsewhere.py $(ARGS)
 
 bench: $(READY) ## measure every call and renew the figures in docs/performance.md (10 minutes, on an idle machine)
 	$(BIN)/python benchmarks/speed.py $(ARGS)

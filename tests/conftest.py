@@ -1,1 +1,16 @@
+import pytest
+
 pytest_plugins = ["app.testing.plugin"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--pooled", action="store_true", help="the server's URL leads through a pooler in transaction mode"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--pooled"):
+        for item in items:
+            if marker := item.get_closest_marker("own_connection"):
+                item.add_marker(pytest.mark.skip(f"a pooler in transaction mode: {marker.args[0]}"))

@@ -103,6 +103,11 @@ _CONNECTING: tuple[tuple[re.Pattern[str], type[DatabaseUnavailable], str], ...] 
             "no trusted TLS connection to the database server came about",
         ),
         (
+            r"unsupported startup parameter",
+            DatabaseUnavailable,
+            "a pooler in transaction mode passes on no settings of a session: make_engine(pooler=True)",
+        ),
+        (
             r"timeout expired|timed out",
             DatabaseUnavailable,
             "the database server did not answer in time",

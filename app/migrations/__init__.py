@@ -24,7 +24,7 @@ from .commands import (
     wait_until_up,
 )
 from .job import LOCK_KEY, run, run_offline, turn
-from .requirements import require_public
+from .requirements import require_public, require_session
 from .sql_files import own_functions, own_statements, schema_files
 from .targets import alembic_config, connect, resolve_url
 
@@ -48,6 +48,7 @@ __all__ = [
     "own_functions",
     "own_statements",
     "require_public",
+    "require_session",
     "resolve_url",
     "restore",
     "run",

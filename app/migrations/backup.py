@@ -235,8 +235,9 @@ def _folders(settings: Settings, major: int) -> Iterator[Path]:
     program = shutil.which("pg_dump")
     if program is not None:
         yield Path(program).parent
-    with suppress(EmbeddedUnavailable):
-        yield embedded.installed_programs(major) / "bin"
+    for newer in (major, major + 1):
+        with suppress(EmbeddedUnavailable):
+            yield embedded.installed_programs(newer) / "bin"
 
 
 def _version(folder: Path) -> int | None:

@@ -40,10 +40,11 @@ def require_utf8(connection: Connection) -> None:
         )
 
 
-def require_session(connection: Connection) -> None:
+def require_session(connection: Connection, to_keep: str = "the migration lock") -> None:
     """Refuse a pooler that lends a server's session for one transaction only.
 
-    The migration lock is a session's: two jobs would both have it, or it would stay when both have gone.
+    The migration lock is a session's: two jobs would both have it, or it would stay when both have gone. So
+    are the settings of a build: others would get them.
 
     Raises:
         MigrationError: the connection goes through a pooler in transaction mode.
@@ -62,6 +63,6 @@ def require_session(connection: Connection) -> None:
     connection.rollback()
     if others == own or again != own:
         raise MigrationError(
-            "this connection goes through a pooler in transaction mode, which cannot hold the migration "
-            "lock: connect to the server itself, or to a pooler in session mode"
+            f"this connection goes through a pooler in transaction mode, which cannot keep {to_keep}: "
+            "connect to the server itself, or to a pooler in session mode"
         )

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import CRMError, InvalidValue
+from ..migrations import require_session
 from ..models import Base
 
 # They are GIN as those of words are, and do not depend on how words are read.
@@ -33,6 +34,7 @@ WORD_INDEXES = _indexes("gin")
 Progress = Callable[[str, int, int], None]
 """Called, from another thread, with the phase, what is done of it, and its total."""
 
+_OF_A_BUILD = "the settings of a build"
 _POLL = 0.5
 _MEMORY = re.compile(r"([1-9][0-9]{0,5})(MB|GB)")
 _MOST_MEMORY = 2047 * 1024  # in megabytes; the server takes no more
@@ -95,6 +97,7 @@ def reindex(
 
     Raises:
         InvalidValue: there is no such index, or the memory or the number of workers makes no sense.
+        MigrationError: the connection goes through a pooler in transaction mode.
         CRMError: an index is not valid after its build.
     """
     unknown = [str(name) for name in names if name not in (*VECTOR_INDEXES, *WORD_INDEXES)]
@@ -106,6 +109,7 @@ def reindex(
     if workers not in range(65):
         raise InvalidValue("workers", "must be from 0 to 64")
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        require_session(connection, _OF_A_BUILD)
         settings = {
             "maintenance_work_mem": memory,
             "max_parallel_maintenance_workers": str(int(workers)),
@@ -173,9 +177,12 @@ def set_language(
 
     Raises:
         InvalidValue: PostgreSQL has no such language, or ``fold_accents`` is no boolean.
+        MigrationError: the connection goes through a pooler in transaction mode; nothing was changed.
     """
     if not isinstance(fold_accents, bool):
         raise InvalidValue("fold_accents", "must be True or False")
+    with engine.connect() as connection:
+        require_session(connection, _OF_A_BUILD)
     comment = f"'{_ACCENTS_FOLDED}'" if fold_accents else "NULL"
     with engine.begin() as connection:
         languages = connection.scalars(_LANGUAGES).all()

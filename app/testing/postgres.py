@@ -184,16 +184,23 @@ class Databases:
         settings = self._admin.execute(_SETTINGS, [template]).fetchall()
         if not settings:
             return
-        with psycopg.connect(_text(url.set(drivername="postgresql")), autocommit=True) as connection:
+        parts = [setting.partition("=") for (setting,) in settings]
+        statements = [
+            sql.SQL("ALTER DATABASE {} SET {} = {}").format(
+                sql.Identifier(url.database or ""), sql.Identifier(*parameter.split(".")), value
+            )
+            for parameter, _, value in parts
+        ]
+        if self._admin.info.parameter_status("is_superuser") == "on":
+            # Before anybody connects: a pooler keeps what connections of its own began with.
+            for statement in statements:
+                self._admin.execute(statement)
+            return
+        with psycopg.connect(_libpq(_text(url)), autocommit=True) as connection:
             # Loads the extension: who is no superuser may only set parameters that the server knows.
             connection.execute("SELECT '[1]'::vector")
-            for (setting,) in settings:
-                parameter, _, value = setting.partition("=")
-                connection.execute(
-                    sql.SQL("ALTER DATABASE {} SET {} = {}").format(
-                        sql.Identifier(url.database or ""), sql.Identifier(*parameter.split(".")), value
-                    )
-                )
+            for statement in statements:
+                connection.execute(statement)
 
     def _prepare_template(self) -> str:
         key = self._template_key()

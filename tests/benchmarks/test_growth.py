@@ -15,6 +15,8 @@ FED = {
     "identity": "identity_events",
 }
 
+pytestmark = pytest.mark.own_connection("settings of a session do not pass")
+
 
 @pytest.fixture(scope="module")
 def growth(benchmark):

@@ -46,6 +46,7 @@ def test_a_plan_is_told_by_its_index(benchmark):
     assert path_of("Sort\n  ->  Seq Scan on articles") == "whole table"
 
 
+@pytest.mark.own_connection("settings of a session do not pass")
 def test_a_small_run_finds_the_nearest_in_one_statement_and_fills_every_page(speed, crm_databases):
     url = crm_databases.clone()
     task = speed.Task(rows=ROWS, words=20, queries=QUERIES, ef_search=40, seed=3, peers=False)

@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from app.database import make_engine
 from app.testing import Databases
+from tests.operations.conftest import call_pgvector_new
 
 Run = Callable[..., Any]
 
@@ -22,6 +23,7 @@ def engine(crm_databases: Databases) -> Iterator[Engine]:
     """A database of this test alone."""
     url = crm_databases.clone()
     engine = make_engine(url, poolclass=NullPool, allow_insecure_tls=True)
+    call_pgvector_new(engine)
     yield engine
     crm_databases.drop(url)
 

@@ -173,6 +173,7 @@ def condemned(engine: Engine) -> Iterator[tuple[Session, Callable[[], None]]]:
         connection.invalidate()
 
 
+@pytest.mark.own_connection("server processes are not the client's own")
 def test_a_backend_that_dies_leaves_change_and_record_both_or_none(crm_clone, sessions, ticket_id):
     for seed in range(20):
         random = Random(seed)
@@ -203,6 +204,7 @@ def test_a_backend_that_dies_leaves_change_and_record_both_or_none(crm_clone, se
         assert changes + field_changes > 20
 
 
+@pytest.mark.own_connection("server processes are not the client's own")
 @pytest.mark.parametrize("step", ["lock", "status", "fields", "commit"])
 def test_what_a_dying_backend_had_not_committed_is_gone_and_the_rest_is_there(
     crm_clone, sessions, ticket_id, step

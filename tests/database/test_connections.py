@@ -121,6 +121,7 @@ def settings(engine: Engine, *names: str) -> list[str]:
     return found
 
 
+@pytest.mark.own_connection("settings of a session do not pass")
 def test_a_statement_ends_after_its_time(crm_database_url):
     engine = make_engine(crm_database_url, statement_timeout=0.05)
     with engine.connect() as connection, pytest.raises(OperationalError, match="statement timeout"):
@@ -128,6 +129,7 @@ def test_a_statement_ends_after_its_time(crm_database_url):
     engine.dispose()
 
 
+@pytest.mark.own_connection("settings of a session do not pass")
 def test_settings_of_the_caller_stand_beside_ours(crm_database_url):
     options = {"options": "-c lock_timeout=7s", "application_name": "desk"}
     engine = make_engine(crm_database_url, statement_timeout=3, connect_args=options)
@@ -174,6 +176,7 @@ def test_the_pool_takes_the_callers_options(crm_database_url):
     make_engine(crm_database_url, poolclass=NullPool).connect().close()
 
 
+@pytest.mark.own_connection("settings of a session do not pass")
 def test_a_read_only_engine_reads_in_one_flight_and_cannot_write(crm_database_url):
     engine = make_engine(crm_database_url, read_only=True)
     with Session(engine) as session:
@@ -185,6 +188,7 @@ def test_a_read_only_engine_reads_in_one_flight_and_cannot_write(crm_database_ur
     engine.dispose()
 
 
+@pytest.mark.own_connection("settings of a session do not pass")
 def test_the_async_engine_takes_the_same_options(crm_database_url):
     async def found(engine: AsyncEngine) -> list[str]:
         async with engine.connect() as connection:
@@ -197,6 +201,7 @@ def test_the_async_engine_takes_the_same_options(crm_database_url):
     assert asyncio.run(found(engine)) == ["2s", "on"]
 
 
+@pytest.mark.own_connection("settings of a session do not pass")
 def test_only_a_server_that_can_write_is_taken_when_asked_for_one(crm_databases):
     url = make_url(crm_databases.clone())
     engine = make_engine(url, isolation_level="AUTOCOMMIT")

@@ -196,7 +196,7 @@ def test_the_work_runs_again_after_a_lock_timeout_as_often_as_asked(sessions, pe
 
 def lose(engine: Engine, connection: Connection) -> None:
     """End the server's side of a connection."""
-    pid = connection.connection.driver_connection.info.backend_pid
+    pid = connection.scalar(select(func.pg_backend_pid()))
     with engine.connect() as other:
         other.execute(select(func.pg_terminate_backend(pid, 5000)))
 

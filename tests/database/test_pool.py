@@ -76,6 +76,7 @@ def test_a_connection_that_was_idle_is_checked_once_before_it_is_used(engine, pi
     assert len(pings) == 1
 
 
+@pytest.mark.own_connection("server processes are not the client's own")
 @pytest.mark.parametrize("count", [1, 4])
 def test_idle_connections_that_died_are_replaced_unseen(engine, monkeypatch, count):
     pids = end_pooled_backends(engine, count)
@@ -85,6 +86,7 @@ def test_idle_connections_that_died_are_replaced_unseen(engine, monkeypatch, cou
             assert connection.scalar(PID) not in pids
 
 
+@pytest.mark.own_connection("server processes are not the client's own")
 @pytest.mark.parametrize("count", [1, 4])
 def test_fresh_connections_that_died_cost_a_transaction_one_more_try(engine, count):
     pids = end_pooled_backends(engine, count)
@@ -99,6 +101,7 @@ def test_fresh_connections_that_died_cost_a_transaction_one_more_try(engine, cou
     assert len(calls) == 2
 
 
+@pytest.mark.own_connection("server processes are not the client's own")
 def test_outside_of_a_transaction_a_fresh_connection_that_died_is_an_error_once(engine):
     end_pooled_backends(engine, 2)
     with pytest.raises(OperationalError), engine.connect() as connection:

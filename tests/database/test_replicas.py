@@ -60,12 +60,18 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def alone(crm_database_url: str, tmp_path) -> Iterator[Engines]:
+def pooler(pytestconfig: pytest.Config) -> bool:
+    return pytestconfig.getoption("--pooled")
+
+
+@pytest.fixture
+def alone(crm_database_url: str, tmp_path, pooler) -> Iterator[Engines]:
     """A primary, and a replica that is not there."""
     engines = make_engines(
         crm_database_url,
         [f"postgresql://postgres@/crm?host={tmp_path}"],
         retry_after=600,
+        pooler=pooler,
         allow_insecure_tls=True,
     )
     yield engines
@@ -81,8 +87,8 @@ def test_the_primary_serves_where_no_replica_is_alive_and_refuses_to_write_there
         assert metrics.channel_metrics(session) is not None
 
 
-def test_without_replicas_the_primary_serves_alone(crm_database_url):
-    engines = make_engines(crm_database_url, [], allow_insecure_tls=True)
+def test_without_replicas_the_primary_serves_alone(crm_database_url, pooler):
+    engines = make_engines(crm_database_url, [], pooler=pooler, allow_insecure_tls=True)
     assert not is_on_replica(engines, at_least=engines.write_position())
     engines.dispose()
 
@@ -173,10 +179,13 @@ def test_a_primary_that_is_down_is_a_typed_error_as_is_a_position_that_nobody_ha
         engines.write_position()
 
 
-def test_for_asyncio_the_primary_serves_as_well(crm_database_url, tmp_path):
+def test_for_asyncio_the_primary_serves_as_well(crm_database_url, tmp_path, pooler):
     async def story() -> None:
         engines = make_async_engines(
-            crm_database_url, [f"postgresql:///crm?host={tmp_path}"], allow_insecure_tls=True
+            crm_database_url,
+            [f"postgresql:///crm?host={tmp_path}"],
+            pooler=pooler,
+            allow_insecure_tls=True,
         )
         async with engines.read_session(at_least=await engines.write_position()) as session:
             assert (await session.execute(WHERE)).scalar_one() is False

@@ -194,7 +194,7 @@ def test_adoption_needs_no_right_but_to_own_the_tables(server, raw_ddl):
     url = server.empty()
     role = f"crm_owner_{make_url(url).database}"
     server.ask(url, "CREATE EXTENSION vector")
-    server.ask(url, f"CREATE ROLE {role} LOGIN")
+    server.ask(url, f"CREATE ROLE {role} {server.login}")
     server.ask(url, f"GRANT CREATE ON SCHEMA public TO {role}")
     owner = make_url(url).set(username=role).render_as_string(hide_password=False)
     try:

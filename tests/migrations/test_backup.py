@@ -189,7 +189,7 @@ def test_the_upgrade_does_not_begin_without_its_backup(server, database, tmp_pat
     with pytest.raises(BackupError) as refused:
         migrations.upgrade(database, settings=Settings(pg_bin=old), backup_folder=tmp_path / "to")
     assert str(refused.value) == (
-        f"pg_dump 12 in {old} is older than the server, PostgreSQL 16; "
+        f"pg_dump 12 in {old} is older than the server, PostgreSQL {server.major}; "
         "install PostgreSQL's client programs, or set CRM_PG_BIN"
     )
     assert migrations.current(database) == "0004"
@@ -225,9 +225,9 @@ def test_without_a_setting_the_programs_of_the_path_or_of_the_embedded_server_ar
 @pytest.mark.parametrize(
     "script",
     [
-        pytest.param("echo 'pg_dump (PostgreSQL) 16.4'; exec 1>&2; echo ada@example.com; exit 1", id="fails"),
+        pytest.param("echo 'pg_dump (PostgreSQL) 18.4'; exec 1>&2; echo ada@example.com; exit 1", id="fails"),
         pytest.param(
-            'case $1 in --version) echo "pg_dump (PostgreSQL) 16.4";; *) for a; do case $a in --file=*) '
+            'case $1 in --version) echo "pg_dump (PostgreSQL) 18.4";; *) for a; do case $a in --file=*) '
             "echo broken > ${a#--file=};; esac; done;; esac",
             id="writes nonsense",
         ),
@@ -238,7 +238,7 @@ def test_a_broken_backup_is_not_left_behind_and_stops_the_upgrade(server, databa
     programs.mkdir()
     (programs / "pg_restore").symlink_to(server.programs / "pg_restore")
     # The first call asks for the version, and may not fail.
-    fake(programs, f'[ "$1" = --version ] && echo "pg_dump (PostgreSQL) 16.4" && exit 0\n{script}')
+    fake(programs, f'[ "$1" = --version ] && echo "pg_dump (PostgreSQL) 18.4" && exit 0\n{script}')
     with pytest.raises(BackupError) as failed:
         migrations.upgrade(database, settings=Settings(pg_bin=programs), backup_folder=tmp_path / "to")
     assert migrations.current(database) == "0004"
@@ -281,7 +281,7 @@ def test_where_no_database_may_be_created_the_contents_are_listed(
 ):
     role = f"crm_owner_{make_url(database).database}"
     name = make_url(database).database
-    server.ask(database, f"CREATE ROLE {role} LOGIN")
+    server.ask(database, f"CREATE ROLE {role} {server.login}")
     server.ask(database, f"GRANT CREATE ON SCHEMA public TO {role}")
     for kind, owned in server.ask(
         database,
@@ -342,10 +342,16 @@ def test_the_password_is_in_no_command_line_and_no_message(server, database, tmp
     (programs / "pg_restore").symlink_to(server.programs / "pg_restore")
     fake(programs, f'echo "$@" >> {tmp_path}/said\necho "$PGPASSWORD" >> {tmp_path}/password\n'
                    f'exec {server.programs}/pg_dump "$@"')  # fmt: skip
-    url = make_url(database).set(password=PASSWORD)
-    migrations.upgrade(url, "0005", settings=Settings(pg_bin=programs), backup_folder=tmp_path / "to")
-    assert PASSWORD not in (tmp_path / "said").read_text()
-    assert PASSWORD in (tmp_path / "password").read_text()
+    url = make_url(database)
+    password = url.password or PASSWORD
+    migrations.upgrade(
+        url.set(password=password),
+        "0005",
+        settings=Settings(pg_bin=programs),
+        backup_folder=tmp_path / "to",
+    )
+    assert password not in (tmp_path / "said").read_text()
+    assert password in (tmp_path / "password").read_text()
     assert os.environ.get("PGPASSWORD") is None
 
 

@@ -13,6 +13,7 @@ from app.database import make_engine
 from app.errors import MigrationError, SchemaDiffers
 from app.migrations import catalogue
 from app.operations.doctor import examine
+from tests.operations.conftest import call_pgvector_new
 
 ON_16 = pytest.mark.parametrize("server_of_major", [16], ids=["pg16"], indirect=True, scope="session")
 STALE = "the migrations have changed: python scripts/describecatalogue.py"
@@ -207,6 +208,7 @@ def test_how_a_session_has_values_and_names_displayed_is_no_drift(server):
     for setting, value in DISPLAYED.items():
         server.ask(url, f"ALTER DATABASE {name} SET {setting} = '{value}'")
     engine = make_engine(url, poolclass=NullPool, allow_insecure_tls=True)
+    call_pgvector_new(engine)
     with engine.connect() as connection:
         migrations.check(connection)
         assert connection.scalar(text("SHOW quote_all_identifiers")) == "on"
@@ -275,7 +277,7 @@ def test_a_check_reads_only(server):
 def test_a_check_needs_no_right_but_to_read_the_version(server):
     url = server.at("head")
     role = f"crm_looker_{make_url(url).database}"
-    server.ask(url, f"CREATE ROLE {role} LOGIN")
+    server.ask(url, f"CREATE ROLE {role} {server.login}")
     server.ask(url, f"GRANT SELECT ON alembic_version TO {role}")
     try:
         migrations.check(make_url(url).set(username=role))

@@ -57,14 +57,26 @@ class Desk:
             return roles.apply(connection, self.prefix)
 
 
+def call_pgvector_new(engine: Engine) -> None:
+    """The doctor warns of older ones, which Debian has, wherever nothing else is wrong."""
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE pg_extension SET extversion = '0.8.5' WHERE extname = 'vector'"))
+
+
 def open_desk(databases: Databases) -> Desk:
     url = databases.clone()
     desk = Desk(make_engine(url, allow_insecure_tls=True), f"crm_t_{secrets.token_hex(4)}")
+    call_pgvector_new(desk.admin)
     desk.repair()
-    if password := desk.admin.url.password:
-        for role in roles.ROLES:
-            desk.run(desk.role(f"ALTER ROLE {{{role}}} PASSWORD '{password}'"))
+    give_passwords(desk)
     return desk
+
+
+def give_passwords(desk: Desk) -> None:
+    """Where the server asks for one, each role has the administrator's."""
+    if password := desk.admin.url.password:
+        for role in ("owner", "migrator", *roles.ROLES):
+            desk.run(desk.role(f"ALTER ROLE {{{role}}} PASSWORD '{password}'"))
 
 
 def close_desk(databases: Databases, desk: Desk) -> None:

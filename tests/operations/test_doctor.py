@@ -22,6 +22,7 @@ from app.operations.doctor import CHECKS, Report, Severity, examine
 from app.schemas import Identifier, InboundMessage
 from app.services import conversations, identity, knowledge, merging, tickets
 from app.testing import Databases
+from tests.operations.conftest import call_pgvector_new
 
 TRIGGERS_OFF = "ALTER TABLE tickets DISABLE TRIGGER ALL; "
 TRIGGERS_ON = "; ALTER TABLE tickets ENABLE TRIGGER ALL"
@@ -44,6 +45,7 @@ def healthy(crm_databases: Databases) -> Iterator[str]:
     """A database that has been worked with, to be cloned: merged, unmerged, resolved, embedded."""
     url = crm_databases.clone()
     engine = make_engine(url, poolclass=NullPool)
+    call_pgvector_new(engine)
     with Session(engine) as session, session.begin():
         people = [conversations.ingest(session, inbound(n, f"p{n}@example.com")) for n in range(4)]
         for one in people:

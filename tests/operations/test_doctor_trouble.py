@@ -21,6 +21,7 @@ from app.operations.doctor import vector_checks as _doctor_vectors
 from app.services import merging
 from app.settings import Settings
 from app.testing import ConversationFactory, CustomerFactory, Databases, bound_to
+from tests.operations.conftest import call_pgvector_new
 
 UNGUARDED = "ALTER TABLE tickets DISABLE TRIGGER trg_ticket_record_update"
 INVALID = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_messages_customer'::regclass"
@@ -30,7 +31,9 @@ SHORT = Settings(migration_wait=0.3, migration_lock_timeout=0.2)
 @pytest.fixture
 def engine(crm_databases: Databases) -> Iterator[Engine]:
     url = crm_databases.clone()
-    yield make_engine(url, poolclass=NullPool)
+    engine = make_engine(url, poolclass=NullPool)
+    call_pgvector_new(engine)
+    yield engine
     crm_databases.drop(url)
 
 
@@ -141,6 +144,7 @@ def test_indexes_of_other_applications_are_theirs_to_mend(engine):
     assert examine(engine, only=["indexes"], fix=True).findings == []
 
 
+@pytest.mark.own_connection("migrations hold a lock of their session")
 def test_a_check_that_cannot_be_made_at_this_revision_is_no_good_result(crm_databases):
     url = crm_databases.empty()
     engine = make_engine(url, poolclass=NullPool)

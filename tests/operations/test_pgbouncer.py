@@ -25,14 +25,18 @@ from sqlalchemy.pool import NullPool
 from app import migrations
 from app.database import make_engine, make_session_factory, probe, transaction
 from app.embeddings import get_embedder
-from app.errors import InvalidValue, MigrationError
+from app.errors import InvalidValue, MigrationError, explain
 from app.models import TicketStatus
+from app.operations.search_indexes import language, reindex, set_language
 from app.schemas import Identifier
 from app.services import identity, knowledge, search, tickets
 from app.testing import Databases, TicketFactory, bound_to
 
 BINARY = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-pytestmark = pytest.mark.skipif(BINARY is None, reason="pgbouncer is not installed")
+pytestmark = [
+    pytest.mark.skipif(BINARY is None, reason="pgbouncer is not installed"),
+    pytest.mark.own_connection("there is one already"),
+]
 
 
 def version() -> tuple[int, ...]:
@@ -194,8 +198,9 @@ def test_settings_of_a_session_are_refused_here_because_the_pooler_would_refuse_
     ):
         with pytest.raises(InvalidValue, match="ALTER ROLE"):
             make_engine(address, pooler=True, **options)
-    with pytest.raises(OperationalError, match="unsupported startup parameter"):
+    with pytest.raises(OperationalError, match="unsupported startup parameter") as refused:
         make_engine(address, statement_timeout=1).connect()
+    assert "a pooler in transaction mode" in str(explain(refused.value))
 
 
 def test_a_lock_of_a_session_is_not_ones_own_there(address):
@@ -237,6 +242,16 @@ def test_a_migration_is_refused_behind_it_and_leaves_no_lock(address, direct):
     # What only looks, and where there is nothing to do, works there too.
     assert migrations.current(address) == before
     migrations.upgrade(address)
+
+
+def test_a_build_of_an_index_is_refused_behind_it_and_leaves_no_settings(pooled):
+    with pytest.raises(MigrationError, match="cannot keep the settings of a build"):
+        reindex(pooled, memory="77MB")
+    with pytest.raises(MigrationError, match="cannot keep the settings of a build"):
+        set_language(pooled, "portuguese")
+    with pooled.connect() as connection:
+        assert connection.scalar(text("SHOW maintenance_work_mem")) != "77MB"
+        assert language(connection) == "english"
 
 
 def test_a_migration_goes_through_a_pooler_in_session_mode(direct, crm_databases):

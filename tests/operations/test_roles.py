@@ -169,6 +169,7 @@ def test_no_role_creates_objects_or_leaves_the_database(desk, role, statement):
     assert refusal(desk, role, statement) == REFUSED
 
 
+@pytest.mark.own_connection("settings of a role reach only new connections to the server")
 def test_the_readers_begin_read_only_transactions(desk):
     for role in ("readonly", "auditor"):
         with desk.login(role).connect() as connection:

@@ -16,7 +16,7 @@ from app.database import make_engine
 from app.errors import CRMError, InvalidValue
 from app.operations import roles
 
-from .conftest import REFUSED, Desk, close_desk, refusal
+from .conftest import REFUSED, Desk, close_desk, give_passwords, refusal
 
 
 def test_doing_it_again_changes_nothing(desk):
@@ -200,6 +200,7 @@ def test_who_may_not_repair_is_told_so_and_changes_nothing(desk, role):
     assert desk.repair() == found
 
 
+@pytest.mark.own_connection("migrations hold a lock of their session")
 def test_the_migrator_can_migrate_and_repairs_the_rights_of_new_tables(own_desk):
     engine = own_desk.login("migrator")
     migrations.downgrade(engine, "0006", allow_data_loss=True)
@@ -214,6 +215,7 @@ def test_the_migrator_can_migrate_and_repairs_the_rights_of_new_tables(own_desk)
     assert own_desk.wrong() == []
 
 
+@pytest.mark.own_connection("migrations hold a lock of their session")
 def test_roles_can_be_made_before_the_tables(crm_databases):
     url = crm_databases.empty()
     desk = Desk(make_engine(url, allow_insecure_tls=True), f"crm_t_{secrets.token_hex(4)}")
@@ -221,6 +223,7 @@ def test_roles_can_be_made_before_the_tables(crm_databases):
         desk.run("CREATE EXTENSION vector")
         assert desk.repair() != []
         assert desk.wrong() == []
+        give_passwords(desk)
 
         migrations.upgrade(desk.login("migrator"))
         assert desk.repair("migrator") != []
@@ -236,6 +239,8 @@ def test_on_a_managed_server_the_administrator_need_not_be_a_superuser(own_desk)
         connection.execute(text(f"ALTER DATABASE {own_desk.admin.url.database} OWNER TO {administrator}"))
     own_desk.run(f"ALTER SCHEMA public OWNER TO {administrator}")
     own_desk.run(own_desk.role(f"REASSIGN OWNED BY {{owner}} TO {administrator}"))
+    if password := own_desk.admin.url.password:
+        own_desk.run(f"ALTER ROLE {administrator} PASSWORD '{password}'")
     managed = Desk(own_desk.admin, f"{own_desk.prefix}_m")
     engine = make_engine(own_desk.admin.url.set(username=administrator), poolclass=NullPool)
 

@@ -16,6 +16,8 @@ from app.operations.search_indexes import VECTOR_INDEXES, WORD_INDEXES, reindex,
 from app.services import search
 from app.testing import MessageFactory, bound_to
 
+pytestmark = pytest.mark.own_connection("a build's settings are a session's")
+
 INDEX = "message_embeddings_embedding_idx"
 WORDS = "idx_messages_words"
 ALL = (*VECTOR_INDEXES, *WORD_INDEXES)

@@ -37,7 +37,12 @@ def engines(url: object) -> dict[str, Engine]:
     }
 
 
-@pytest.mark.parametrize("kind", ["engine", "execution options", "read only"])
+READ_ONLY = pytest.param(
+    "read only", marks=pytest.mark.own_connection("settings of a session do not pass"), id="read only"
+)
+
+
+@pytest.mark.parametrize("kind", ["engine", "execution options", READ_ONLY])
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_it_is_refused_before_anything_is_sent(crm_clone: Engine, call, kind):
     engine = engines(crm_clone.url)[kind]

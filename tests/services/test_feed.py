@@ -144,6 +144,7 @@ def test_merges_and_erasures_are_told_and_name_nobody(committed):
     assert "@" not in "".join(rows)
 
 
+@pytest.mark.own_connection("who listens does so in a session")
 def test_a_notification_wakes_a_reader(crm_clone):
     url = crm_clone.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url, autocommit=True) as listener:

@@ -118,6 +118,7 @@ def test_what_a_dead_run_left_is_swept_and_what_is_in_use_stays(databases, serve
     databases.drop(ours)
 
 
+@pytest.mark.own_connection("migrations hold a lock of their session")
 def test_the_template_is_shared_and_a_stale_one_goes(databases, server_url, monkeypatch):
     databases.drop(databases.clone())
     current = f"crm_template_{postgres._migrations_key():08x}"
@@ -252,6 +253,7 @@ def test_who_may_not_create_the_extension_is_told_who_can(creator, databases):
         own.clone()
 
 
+@pytest.mark.own_connection("migrations hold a lock of their session")
 def test_who_may_not_create_the_extension_copies_it(creator, databases, server_url, monkeypatch):
     """Template1 is every other test's too, so a template beside stands for it here."""
     databases.drop(databases.clone())

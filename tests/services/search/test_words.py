@@ -216,6 +216,7 @@ def test_the_planner_finds_words_by_their_index(session):
         assert index in " ".join(plan), plan
 
 
+@pytest.mark.own_connection("a build's settings are a session's")
 def test_accents_are_folded_where_the_language_setting_says_so(crm_clone):
     with Session(crm_clone) as session, bound_to(session):
         own = MessageFactory(content="A senha é inválida").id
