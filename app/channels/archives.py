@@ -1,4 +1,4 @@
-"""Archives of mail: an mbox (Gmail Takeout's too), a Maildir, a folder of .eml files, a zip or gzip of these."""
+"""Archives of mail: an mbox (Gmail Takeout's too), a Maildir, a folder of .eml files; packed or not."""
 
 from __future__ import annotations
 
