@@ -1,15 +1,17 @@
-"""Archives of mail: an mbox (Gmail Takeout's too), a Maildir, a folder of .eml files, or a zip of these."""
+"""Archives of mail: an mbox (Gmail Takeout's too), a Maildir, a folder of .eml files; packed or not."""
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
-from ..errors import InvalidPayload, file_problem
+from ..errors import InvalidPayload, OwnMessage, UnwantedMessage, file_problem
 from . import _fields
 
 OnProblem = Callable[[str, InvalidPayload], object]
@@ -18,8 +20,20 @@ MAX_MESSAGE = 100_000_000
 """Bytes; more than any provider delivers."""
 
 _PIECE = 1 << 20
-# "From " also begins sentences; the line that parts messages has a moment in it.
+# "From " also begins sentences; the line that parts messages has a moment in it, and headers below it.
 _SEPARATOR = re.compile(rb"From (?:[^\r\n]* )?[^\r\n]*\d{1,2}:\d\d[^\r\n]*\d{4}")
+_FIELD = re.compile(rb"[!-9;-~]{1,100}[ \t]*:|>From ")
+# Where no empty line is before it: in full, with a header that mail servers write.
+_WHOLE_SEPARATOR = re.compile(
+    rb"From \S+ +[A-Z][a-z]{2},? +(?:[A-Z][a-z]{2} +\d{1,2}|\d{1,2} +[A-Z][a-z]{2}) "
+    rb"[^\r\n]{0,30}\d{4}[^\r\n]{0,10}\r?\n"
+)
+_SERVERS_FIELD = re.compile(
+    rb"(?:return-path|received|delivered-to|from|to|date|subject|message-id|mime-version|x-[a-z-]+):",
+    re.IGNORECASE,
+)
+_BEFORE = b"\xef\xbb\xbf\r\n"
+_FLAGS = re.compile(r"[:;!]2,([A-Za-z]*)\Z")
 _ESCAPED_FROM = re.compile(rb">+From ")
 _MAILDIR = ("cur", "new")
 
@@ -28,7 +42,7 @@ def is_archive(path: Path) -> bool:
     """Whether it is an mbox, a zip or a Maildir: more than one mail, or at least meant for more."""
     if path.is_dir():
         return all((path / name).is_dir() for name in _MAILDIR)
-    if path.suffix.lower() in (".zip", ".mbox"):
+    if path.suffix.lower() in (".zip", ".mbox") or path.name.lower().endswith(".mbox.gz"):
         return True
     try:
         with path.open("rb") as file:
@@ -39,7 +53,7 @@ def is_archive(path: Path) -> bool:
 
 def begins_mbox(first: bytes) -> bool:
     """Whether this is the beginning of the first line of an mbox."""
-    return _SEPARATOR.match(first) is not None
+    return _SEPARATOR.match(first.lstrip(_BEFORE)) is not None
 
 
 def messages_in(
@@ -73,16 +87,31 @@ def _below(folder: Path, report: OnProblem) -> Iterator[tuple[str, bytes]]:
             # Of a Maildir, tmp is not delivered yet; folders within it are Maildirs of their own.
             folders[:] = sorted(name for name in folders if name not in (*_MAILDIR, "tmp"))
             for file in sorted(file for name in _MAILDIR for file in (place / name).iterdir()):
-                yield from _opened(file, report, _single)
+                if not file.name.startswith("."):
+                    yield from _of_maildir(file, report)
         else:
             folders.sort()
             for name in sorted(name for name in names if not name.startswith(".")):
                 yield from _file(place / name, report)
 
 
+def _of_maildir(path: Path, report: OnProblem) -> Iterator[tuple[str, bytes]]:
+    """One mail, unless its name's flags say that it is a draft, or thrown away."""
+    written = _FLAGS.search(path.name)
+    flags = written[1] if written else ""
+    if "D" in flags:
+        report(str(path), OwnMessage("flags", "say that it is a draft"))
+    elif "T" in flags:
+        report(str(path), UnwantedMessage("flags", "say that it was thrown away"))
+    else:
+        yield from _opened(path, report, _single)
+
+
 def _file(path: Path, report: OnProblem) -> Iterator[tuple[str, bytes]]:
     if path.suffix.lower() == ".zip":
         yield from _zipped(path, report)
+    elif path.suffix.lower() == ".gz":
+        yield from _unpacked(path, report)
     else:
         yield from _opened(path, report, _messages)
 
@@ -98,11 +127,19 @@ def _opened(
         report(str(path), InvalidPayload("file", f"cannot be read: {reason}"))
 
 
+def _unpacked(path: Path, report: OnProblem) -> Iterator[tuple[str, bytes]]:
+    try:
+        with gzip.open(path) as file:
+            yield from _messages(str(path.with_suffix("")), cast(IO[bytes], file), report)
+    except (OSError, ValueError, EOFError, zlib.error):
+        report(str(path), InvalidPayload("file", "cannot be read as a gzip file"))
+
+
 def _zipped(path: Path, report: OnProblem) -> Iterator[tuple[str, bytes]]:
     try:
         with zipfile.ZipFile(path) as archive:
             for member in sorted(archive.namelist()):
-                if not member.endswith("/"):
+                if not member.endswith("/") and not member.rpartition("/")[2].startswith("."):
                     with archive.open(member) as file:
                         yield from _messages(f"{path}/{member}", file, report)
     except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
@@ -112,6 +149,8 @@ def _zipped(path: Path, report: OnProblem) -> Iterator[tuple[str, bytes]]:
 def _messages(source: str, file: IO[bytes], report: OnProblem) -> Iterator[tuple[str, bytes]]:
     """One message of an .eml, or all of an mbox, which its first line tells, whatever the file is called."""
     first = file.readline(_PIECE)
+    while first and not first.strip(_BEFORE):
+        first = file.readline(_PIECE)
     if begins_mbox(first):
         yield from _mbox(source, file, report)
     elif source.lower().endswith(".eml"):
@@ -131,12 +170,14 @@ def _single(
 
 
 def _mbox(source: str, file: IO[bytes], report: OnProblem) -> Iterator[tuple[str, bytes]]:
-    """After the first separator. A line that only looks like one stands within a paragraph or is escaped."""
+    """After the first separator. What only looks like one is escaped, or has no headers below it."""
     lines: list[bytes] = []
     number, size = 1, 0
     is_line_start, is_after_blank = True, False
-    while piece := file.readline(_PIECE):
-        if is_line_start and is_after_blank and _SEPARATOR.match(piece):
+    following = file.readline(_PIECE)
+    while piece := following:
+        following = file.readline(_PIECE)
+        if is_line_start and _parts(piece, following, is_after_blank=is_after_blank):
             yield from _collected(f"{source}#{number}", lines, size, report)
             number, lines, size = number + 1, [], 0
             is_after_blank = False
@@ -149,6 +190,15 @@ def _mbox(source: str, file: IO[bytes], report: OnProblem) -> Iterator[tuple[str
         if size <= MAX_MESSAGE:
             lines.append(piece)
     yield from _collected(f"{source}#{number}", lines, size, report)
+
+
+def _parts(line: bytes, following: bytes, *, is_after_blank: bool) -> bool:
+    """Whether a line parts two messages."""
+    if not line.startswith(b"From "):
+        return False
+    if is_after_blank:
+        return _SEPARATOR.match(line) is not None and _FIELD.match(following) is not None
+    return _WHOLE_SEPARATOR.fullmatch(line) is not None and _SERVERS_FIELD.match(following) is not None
 
 
 def _collected(source: str, lines: list[bytes], size: int, report: OnProblem) -> Iterator[tuple[str, bytes]]:

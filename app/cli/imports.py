@@ -59,7 +59,10 @@ _IMPORTS: dict[Kind, Callable[..., ImportReport]] = {
 @crm.command("import", epilog=example("import customers.csv --rejects rejected.jsonl"))
 def _import(
     path: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A .jsonl, .csv or .mbox file. - is one on standard input.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A .jsonl, .csv, .mbox or .mbox.gz file. - is one on standard input."
+        ),
     ],
     kind: Annotated[
         Kind | None, typer.Option(help="What the rows are; by default, what the first one looks like.")
@@ -75,7 +78,7 @@ def _import(
 ) -> None:
     """Store the rows of a file. It can be run again, also after a kill: what is stored is passed over."""
     with open_database() as database, _opened(path) as file:
-        if path.suffix.lower() == ".mbox" or channels.begins_mbox(beginning_of(file)):
+        if path.name.lower().endswith((".mbox", ".mbox.gz")) or channels.begins_mbox(beginning_of(file)):
             mails = Mails([file if path == STANDARD_INPUT else path], own_accounts=own_account or ())
             report = import_mails(database, mails, archived=archived is not False, rejects=rejects)
             if not as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import mailbox
 import zipfile
 from email.message import EmailMessage
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.channels import archives, messages_in, parse_archive
-from app.errors import InvalidPayload
+from app.errors import InvalidPayload, OwnMessage, UnwantedMessage
 
 SEPARATORS = {
     "classic": "From ann@example.com Mon Mar  3 10:11:12 2025",
@@ -53,6 +54,14 @@ def test_an_mbox_is_told_by_its_first_line(tmp_path, separator, end, name):
         (">>From here", ">From here"),
         ("From now on it works", "From now on it works"),
         ("a\nFrom b Mon Mar  3 10:11:12 2025", "a\nFrom b Mon Mar  3 10:11:12 2025"),
+        (
+            "a\n\nFrom Monday 3 March 10:11 2025 on it fails",
+            "a\n\nFrom Monday 3 March 10:11 2025 on it fails",
+        ),
+        (
+            "a\n\nFrom ann@example.com Mon Mar  3 10:11:12 2025\nsays the log",
+            "a\n\nFrom ann@example.com Mon Mar  3 10:11:12 2025\nsays the log",
+        ),
         ("a\n\nFrom my side all is well", "a\n\nFrom my side all is well"),
     ],
 )
@@ -169,3 +178,37 @@ def test_a_link_to_a_folder_is_not_followed(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path)
 
     assert len(read(tmp_path)[0]) == 1
+
+
+@pytest.mark.parametrize("separator", SEPARATORS.values(), ids=SEPARATORS)
+@pytest.mark.parametrize("before", ["", "\n\n", "\ufeff"])
+def test_messages_without_an_empty_line_between_them_are_told_apart(tmp_path, separator, before):
+    path = tmp_path / "a.mbox"
+    path.write_text(before + "".join(f"{separator}\n{mail(number)}" for number in (1, 2)))
+
+    assert [message.subject for _, message in parse_archive(path)] == ["1", "2"]
+
+
+@pytest.mark.parametrize("cut", [0, 40])
+def test_an_archive_packed_by_gzip_is_read_as_far_as_it_goes(tmp_path, cut):
+    path = tmp_path / "a.mbox.gz"
+    text = "".join(f"{SEPARATORS['classic']}\n{mail(number)}\n" for number in (1, 2))
+    packed = gzip.compress(text.encode())
+    path.write_bytes(packed[: len(packed) - cut])
+    messages, problems = read(path)
+
+    assert archives.is_archive(path)
+    assert len(messages) == (0 if cut else 2)
+    assert problems == ([(str(path), "file")] if cut else [])
+
+
+def test_of_a_maildir_drafts_and_what_was_thrown_away_are_passed_over(tmp_path):
+    for name in ("cur", "new", "tmp"):
+        (tmp_path / name).mkdir()
+    for name in ("1:2,S", "2:2,ST", "3:2,DS", "4;2,T", ".lock"):
+        (tmp_path / "cur" / name).write_text(mail(int(name[0]) if name[0].isdigit() else 9))
+    problems: list[InvalidPayload] = []
+    mails = parse_archive(tmp_path, on_problem=lambda _, problem: problems.append(problem))
+
+    assert [message.subject for _, message in mails] == ["1"]
+    assert [type(problem) for problem in problems] == [UnwantedMessage, OwnMessage, UnwantedMessage]
