@@ -18,8 +18,8 @@ BEGIN
         RAISE EXCEPTION 'there is no ticket %', ticket USING ERRCODE = 'no_data_found';
     END IF;
     IF new_status = 'escalated' AND COALESCE(
-        change_ticket_status.escalation_reason, NULLIF(present.escalation_reason, '')
-    ) IS NULL THEN
+        change_ticket_status.escalation_reason, present.escalation_reason, ''
+    ) !~ '\S' THEN
         RAISE EXCEPTION 'an escalation needs a reason' USING ERRCODE = 'check_violation',
             CONSTRAINT = 'tickets_escalation_reason', TABLE = 'tickets', SCHEMA = 'public';
     END IF;

@@ -1,19 +1,28 @@
 -- Who the person was: profile, identifiers, and what merges and events tell about either.
 --
--- An undone merge's image is of a customer who lives on: it goes with that one.
+-- An undone merge's image is of a customer who lives on: it goes with that one. But what was made while that one
+-- had something of this person, by a merge that is undone too, goes as well; nobody needs it any more.
 CREATE OR REPLACE FUNCTION erase_identity(living uuid, customer_ids uuid[])
 RETURNS jsonb LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     counts jsonb;
 BEGIN
-    WITH events AS (
+    WITH RECURSIVE holders (id) AS (
+        SELECT unnest(customer_ids)
+        UNION
+        SELECT merge.survivor_id FROM holders JOIN customer_merges AS merge ON merge.absorbed_id = holders.id
+    ), events AS (
         UPDATE identity_events SET
             reason = NULL, details = '{}',
             actor = CASE WHEN is_plain_actor(actor) THEN actor ELSE 'customer:erased' END
         WHERE (customer_id = ANY (customer_ids) OR other_customer_id = ANY (customer_ids))
             AND (reason IS NOT NULL OR details <> '{}' OR NOT is_plain_actor(actor))
         RETURNING 1
+    ), images AS (
+        UPDATE customer_merges SET absorbed = '{}', filled = '{}'
+        WHERE undone_at IS NOT NULL AND absorbed_id IN (SELECT id FROM holders)
+            AND survivor_id <> ALL (customer_ids) AND absorbed_id <> ALL (customer_ids)
     ), merges AS (
         UPDATE customer_merges SET
             absorbed = CASE WHEN absorbed_id = ANY (customer_ids) THEN '{}' ELSE absorbed END,

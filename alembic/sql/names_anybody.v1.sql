@@ -1,5 +1,5 @@
 -- Whether a text has one of the addresses in it, or the name of one of the customers, whatever stands between
--- their letters and digits.
+-- their words, and between the digits of a number.
 CREATE OR REPLACE FUNCTION names_anybody(words text, customer_ids uuid[], addresses text[])
 RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT EXISTS (
@@ -12,5 +12,10 @@ RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_tem
         WHERE length(trim(plain)) > 2
             AND strpos(regexp_replace(lower(' ' || words || ' '), '[^[:alnum:]]+', ' ', 'g'),
                 ' ' || trim(plain) || ' ') > 0
+            OR name ~ '^\+?[0-9 ()./-]{7,}$' AND words ~ (
+                '(?:^|[^0-9])'
+                || regexp_replace(regexp_replace(name, '[^0-9]', '', 'g'), '.(?=.)', '\&[^[:alnum:]]{0,2}', 'g')
+                || '(?:$|[^0-9])'
+            )
     )
 $$;

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeVar
 
+from .. import normalization
 from ..errors import InvalidPayload
 from ..schemas import Attachment
 
@@ -27,7 +28,6 @@ MAX_SUBJECT = 500
 _MAX_KEPT_TEXT = 1000
 _MAX_KEPT_VALUES = 200
 _MAX_KEPT_DEPTH = 6
-_PERSONAL = re.compile(r"<?[^\s<>(),;:\"']+@[^\s<>(),;:\"']+>?|(?:whatsapp:)?\+[0-9][0-9 ()-]{5,20}[0-9]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -118,7 +118,7 @@ def one_line(value: str | None, limit: int) -> str | None:
 
 def without_addresses(value: str | None) -> str | None:
     """What a provider says, without whom it says it of: it is kept, shown and logged."""
-    return None if value is None else _PERSONAL.sub("(address)", value)
+    return None if value is None else normalization.without_addresses(value)
 
 
 def content(value: str, field: str) -> str:

@@ -52,7 +52,7 @@ from .identifiers import (
     search_key,
 )
 from .numbers import normalize_phone, normalize_whatsapp
-from .texts import MAX_LENGTH, normalize_name
+from .texts import MAX_LENGTH, normalize_name, without_addresses
 
 __all__ = [
     "MAX_LENGTH",
@@ -71,4 +71,5 @@ __all__ = [
     "normalize_whatsapp",
     "placeholder_email",
     "search_key",
+    "without_addresses",
 ]

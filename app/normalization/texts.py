@@ -21,6 +21,21 @@ _BLANK = re.compile(
 # Persian, Indic scripts and emoji are spelled with joiners and tags; no other format character is.
 _SPELLED_WITH = re.compile("[\u200c\u200d\U000e0020-\U000e007f]")
 
+_ADDRESS = re.compile(
+    r"<?[^\s<>(),;:\"']+@[^\s<>(),;:\"']+>?"
+    r"|(?:whatsapp:)?\+[0-9][0-9 ()./-]{5,20}[0-9]"
+    r"|(?<![0-9])[0-9]{10,15}(?![0-9])"
+)
+
+
+def without_addresses(text: str) -> str:
+    """The text without the addresses and numbers of people that it names.
+
+    >>> without_addresses("550 <ann@x.example> is unknown")
+    '550 (address) is unknown'
+    """
+    return _ADDRESS.sub("(address)", text)
+
 
 def normalize_name(value: str | None) -> str | None:
     """A display name on one line, without control characters; None if nothing of it can be seen.

@@ -155,8 +155,9 @@ def test_what_the_service_refuses_is_refused(session: Session, status, problem):
     if problem is None:
         assert change(session, ticket, status) == status
         return
-    with pytest.raises(DBAPIError, match=problem):
-        change(session, ticket, status)
+    for values in ({}, {"escalation_reason": " \n"}):
+        with pytest.raises(DBAPIError, match=problem), session.begin_nested():
+            change(session, ticket, status, **values)
 
 
 def test_the_sql_of_the_page_runs_in_psql(crm_clone):

@@ -23,6 +23,7 @@ from ...schemas import (
 from ...schemas.prompts import cut, plain
 from .. import conversations, search, tickets, timeline
 from ..conversations.assurances import Scope
+from ..conversations.contexts import notes_for
 
 _MAX_TICKETS = 20
 _MESSAGE_TOKENS = 500
@@ -71,9 +72,12 @@ def find_solutions(turn: Turn, arguments: FindSolutions) -> dict[str, Any]:
     hits = search.search_tickets(
         turn.session, arguments.query, limit=3 * _MAX_SOLUTIONS, status=FINISHED, **turn.search_options
     )
-    # Nothing says whose ticket it was.
+    # Nothing says whose ticket it was, nor how to reach them.
     solutions = [
-        {"category": str(hit.category), "resolution_notes": _text(hit.resolution_notes, _NOTES_TOKENS)}
+        {
+            "category": str(hit.category),
+            "resolution_notes": _text(notes_for(hit, turn.scope.customer_id), _NOTES_TOKENS),
+        }
         for hit in hits
         if hit.resolution_notes
     ]

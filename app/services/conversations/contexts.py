@@ -14,6 +14,7 @@ from ...embeddings import Embedder
 from ...errors import ConversationNotFound, InvalidVector
 from ...models import IdentifierType, ObjectType
 from ...models.knowledge import EMBEDDED_BY
+from ...normalization import without_addresses
 from ...schemas import (
     AgentContext,
     Assurance,
@@ -277,9 +278,15 @@ def _solved(hits: Sequence[TicketHit], customer_id: UUID) -> list[SolvedTicket]:
     return [
         SolvedTicket(
             category=hit.category,
-            resolution_notes=cut(hit.resolution_notes or "", _NOTES_TOKENS),
+            resolution_notes=cut(notes_for(hit, customer_id), _NOTES_TOKENS),
             score=hit.score,
             ticket_number=hit.ticket_number if hit.customer_id == customer_id else None,
         )
         for hit in with_notes[:_MAX_SOLVED]
     ]
+
+
+def notes_for(hit: TicketHit, customer_id: UUID) -> str:
+    """How a ticket was solved; of somebody else's, without whom it names by address or number."""
+    notes = hit.resolution_notes or ""
+    return notes if hit.customer_id == customer_id else without_addresses(notes)

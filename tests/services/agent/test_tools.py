@@ -50,6 +50,10 @@ def state(session):
     return [session.scalar(select(func.count()).select_from(model)) for model in counted]
 
 
+def tickets_owner(session, box):
+    return conversations.get_conversation(session, box.conversation_id).customer_id
+
+
 @pytest.fixture
 def known(session):
     """A customer's other conversation and its ticket, which are for nobody else."""
@@ -115,6 +119,26 @@ def test_in_a_group_no_tool_reads_what_others_there_must_not_know(session, known
     result = call(session, agent.tools(asked.conversation_id), name, arguments(name, ticket))
     assert "SECRET" not in result.model_dump_json()
     assert result.ok is (name in {"search_knowledge", "read_conversation", "list_tickets"})
+
+
+def test_how_others_were_helped_does_not_say_how_to_reach_them(session, verified):
+    for owner, notes in (
+        (
+            {"customer_id": TicketFactory().customer_id},
+            "Reset by SMS to +49 151 1234567, told bob@rival.example",
+        ),
+        ({"customer_id": tickets_owner(session, verified)}, "Reset it for ana@home.example"),
+    ):
+        ticket = TicketFactory(subject="Reset my password", resolved=True, **owner)
+        session.execute(
+            text("UPDATE tickets SET resolution_notes = :notes WHERE id = :id"),
+            {"id": ticket.id, "notes": notes},
+        )
+    tool = json.dumps(call(session, verified, "find_solutions", {"query": "Reset my password"}).content)
+    context = conversations.context(session, verified.conversation_id).model_dump_json()
+    for told in (tool, context):
+        assert "Reset by SMS to (address), told (address)" in told
+        assert "ana@home.example" in told
 
 
 @pytest.mark.parametrize("name", OF_TICKETS)

@@ -17,9 +17,10 @@ from app.errors import (
     from_database,
 )
 from app.models import Customer
-from app.schemas import Identifier
-from app.services import identity, merging, privacy, tickets
+from app.schemas import DeliveryReport, Identifier
+from app.services import conversations, identity, merging, metrics, outbox, privacy, tickets
 from app.testing import CustomerFactory, TicketFactory
+from tests.services.conversations._messages import whatsapp
 from tests.services.privacy.planting import person_of
 
 BY = {"actor": "human:7", "reason": "asked by letter of 3 May"}
@@ -199,3 +200,27 @@ def test_plain_sql_erases_as_well(session: Session):
     session.expire_all()
 
     assert session.get_one(Customer, customer_id).name is None
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["+525512345678", "5215512345678", "whatsapp:+5215512345678", "+52 1 55 1234-5678", "(52) 55.1234.5678"],
+)
+def test_a_number_is_found_in_whatever_form_providers_and_people_write_it(session, written):
+    person = conversations.ingest(session, whatsapp()).customer_id
+    metrics.record(session, "message_volume", 1, extra={"to": [written]})
+    metrics.record(session, "message_volume", 1, extra={"to": "+525512345679", "order": "15525512345678"})
+    report = DeliveryReport(
+        channel="whatsapp",
+        account="+14155238886",
+        provider_message_id="SM9",
+        status="failed",
+        recipient=written,
+    )
+    outbox.record_delivery(session, report)
+
+    privacy.erase_customer(session, person, actor="human:7", reason="asked")
+
+    facts = text("SELECT metadata FROM agent_metrics ORDER BY metadata")
+    assert session.scalars(facts).all() == [{}, {"to": "+525512345679", "order": "15525512345678"}]
+    assert session.scalar(text("SELECT count(*) FROM early_delivery_reports")) == 0

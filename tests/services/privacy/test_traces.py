@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.errors import CustomerErased
 from app.services import merging, privacy, tickets
-from app.testing import ConversationFactory, ConversationRouteFactory, MessageFactory, bound_to
+from app.testing import (
+    ConversationFactory,
+    ConversationRouteFactory,
+    CustomerFactory,
+    MessageFactory,
+    bound_to,
+)
 from tests.services.privacy.planting import dump, in_dump, plant_elsewhere, plant_person
 
 BY = {"actor": "human:7", "reason": "asked by letter of 3 May"}
@@ -71,6 +79,30 @@ def test_merges_and_their_undoing_leave_no_trace_behind(database):
     privacy.erase_customer(database, third.customer_id, **BY)
     assert traces(database, person.words | survivor.words | third.words) == {}
     assert tickets.verify_history(database) == []
+
+
+@pytest.mark.parametrize("merged_again", [False, True])
+def test_no_image_of_another_merge_keeps_what_was_the_persons_while_they_were_one(database, merged_again):
+    words = dict.fromkeys(["Wanda-Name", "wanda@post.example", "+4930555777", "Wanda-Firm", "Wanda-Fact"], "")
+    person = CustomerFactory(
+        name="Wanda-Name", email="wanda@post.example", phone="+4930555777", company="Wanda-Firm",
+        extra={"key": "Wanda-Fact"},
+    ).id  # fmt: skip
+    blank = CustomerFactory(
+        email=f"{uuid4()}@placeholder.invalid", name=None, phone=None, company=None, extra={}
+    ).id
+    third = CustomerFactory(name=None, phone=None, company=None, extra={}).id
+    first = merging.merge(database, blank, person, **WHY).id
+    second = merging.merge(database, third, blank, **WHY).id
+    merging.unmerge(database, second, **WHY)
+    merging.unmerge(database, first, **WHY)
+    if merged_again:
+        merging.merge(database, third, blank, **WHY)
+    assert traces(database, words) == words
+
+    privacy.erase_customer(database, person, **BY)
+
+    assert traces(database, words) == {}
 
 
 def test_whoever_became_part_of_the_person_goes_with_it_and_any_of_their_ids_will_do(database):
