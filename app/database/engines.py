@@ -14,6 +14,7 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
 
 from ..errors import InvalidValue
+from .cursors import AsynchronousCursor, SyncCursor
 from .urls import normalize_url, require_tls
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def make_engine(
         pooler=pooler,
         allow_insecure_tls=allow_insecure_tls,
     )
+    engine_options["connect_args"].setdefault("cursor_factory", SyncCursor)
     engine = create_engine(address, **engine_options)
     _prepare(engine)
     return engine
@@ -97,6 +99,7 @@ def make_async_engine(
         pooler=pooler,
         allow_insecure_tls=allow_insecure_tls,
     )
+    engine_options["connect_args"].setdefault("cursor_factory", AsynchronousCursor)
     engine = create_async_engine(address, **engine_options)
     _prepare(engine.sync_engine)
     return engine

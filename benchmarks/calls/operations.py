@@ -333,6 +333,7 @@ class Merge(Operation):
     work: ClassVar[str] = "merge"
     title: ClassVar[str] = "merge, 10 messages"
     writes: ClassVar[bool] = True
+    flights: ClassVar[int | None] = 7
     share: ClassVar[float] = 0.2
     messages: ClassVar[int] = 10
     survivor_id: UUID
