@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -42,10 +43,13 @@ _OBJECTS = """
             AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
 """
 
+_NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
+_COPY = re.compile(rf"COPY ({_NAME}\.{_NAME}) .*FROM stdin;$")
+
 
 @dataclass(frozen=True)
 class Backup:
-    """A finished backup; ``restored`` tells whether it was restored for proof, or only listed."""
+    """A finished backup; ``restored`` tells whether it was restored for proof, or only read and counted."""
 
     path: Path
     restored: bool
@@ -53,7 +57,10 @@ class Backup:
     def __str__(self) -> str:
         if self.restored:
             return f"backup {self.path}, restored into a scratch database and compared"
-        return f"backup {self.path}, its contents listed: this user may not restore it here for proof"
+        return (
+            f"backup {self.path}, read to its end and its rows counted; not restored for proof: "
+            "this user may not create databases with these extensions"
+        )
 
 
 def back_up(connection: Connection, folder: Path, *, settings: Settings) -> Backup:
@@ -61,9 +68,9 @@ def back_up(connection: Connection, folder: Path, *, settings: Settings) -> Back
 
     For the proof it is restored into a scratch database on the same server, and every object and the number
     of rows of every table are compared with the snapshot that was dumped. Where the user may not create
-    databases or extensions, its contents are listed instead. Only the file's owner can read it, and it gets
-    its name when it is proved. One at a time for each database, which the migration lock sees to: what is
-    there of an earlier one was left by a job that was killed.
+    databases or extensions, the file is read to its end and its rows are counted instead. Only its owner can
+    read it, and it gets its name when it is proved. One at a time for each database, which the migration lock
+    sees to: what is there of an earlier one was left by a job that was killed.
 
     Raises:
         BackupError: pg_dump is missing, older than the server, or failed, or the file does not restore.
@@ -85,6 +92,8 @@ def back_up(connection: Connection, folder: Path, *, settings: Settings) -> Back
         if listed < sum(rows is not None for rows in contents.values()):
             raise BackupError("the backup does not hold every table")
         restored = _restores(connection, programs, path, contents)
+        if not restored:
+            _require_same(programs.tables(path), {n: c for n, c in contents.items() if n.startswith("r ")})
         path.rename(final)
     return Backup(final, restored)
 
@@ -204,6 +213,22 @@ class _Programs:
             raise BackupError(f"{file} is no backup that pg_restore can read")
         return done.stdout
 
+    def tables(self, file: Path) -> dict[str, int | None]:
+        """Every table whose rows are in the file, and how many, by reading all of it."""
+        tables: dict[str, int | None] = {}
+        command = [str(self.folder / "pg_restore"), "--data-only", "--file=-", str(file)]
+        with subprocess.Popen(  # noqa: S603 - no shell
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8"
+        ) as reading:
+            assert reading.stdout is not None
+            for line in reading.stdout:
+                if copied := _COPY.match(line):
+                    rows = itertools.takewhile(lambda row: row != "\\.\n", reading.stdout)
+                    tables[f"r {copied[1]}"] = sum(1 for _ in rows)
+        if reading.returncode != 0:
+            raise BackupError(f"{file} cannot be read to its end")
+        return tables
+
     def _done(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a program; the password is not among its arguments."""
         environment = dict(os.environ) | ({"PGPASSWORD": self.password} if self.password else {})
@@ -284,13 +309,17 @@ def _restores(
             into = f"--dbname={programs.address_of(scratch)}"
             programs.run("pg_restore", "--exit-on-error", "--no-owner", "--no-comments", into, str(path))
             with programs.connect(scratch) as connected:
-                different = contents.items() ^ _contents(connected).items()
-            if different:
-                first = min(name for name, _ in different)
-                raise BackupError(f"the restored backup differs from the database, first in {first}")
+                _require_same(_contents(connected), contents)
         finally:
             admin.execute(text(f"DROP DATABASE {scratch} WITH (FORCE)"))
     return True
+
+
+def _require_same(in_backup: dict[str, int | None], in_database: dict[str, int | None]) -> None:
+    different = in_backup.items() ^ in_database.items()
+    if different:
+        first = min(name for name, _ in different)
+        raise BackupError(f"the backup differs from the database, first in {first}")
 
 
 def _contents(connection: Connection) -> dict[str, int | None]:
