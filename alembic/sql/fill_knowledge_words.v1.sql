@@ -4,11 +4,12 @@ RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $
 BEGIN
     DELETE FROM knowledge_words;
     INSERT INTO knowledge_words (word, trigrams)
-    SELECT lexeme, word_trigrams(lexeme) FROM (
-        SELECT DISTINCT word.lexeme
-        FROM knowledge_base, unnest(text_words(left(title || ' ' || content, 50000))) AS word
-        WHERE word.positions IS NOT NULL AND char_length(word.lexeme) BETWEEN 3 AND 64
-            AND word.lexeme !~ '[0-9]'
+    SELECT word, word_trigrams(word) FROM (
+        SELECT lexeme AS word
+        FROM knowledge_base, unnest(text_words(left(title || ' ' || content, 50000)))
+        WHERE positions IS NOT NULL AND char_length(lexeme) BETWEEN 3 AND 64 AND lexeme !~ '[0-9]'
+        UNION
+        SELECT spelled_words(left(title || ' ' || content, 50000)) FROM knowledge_base
     ) AS words;
 END;
 $$;

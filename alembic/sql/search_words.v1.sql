@@ -31,6 +31,7 @@ DECLARE
     words text[];
     forms text[];
     strange text;
+    near text;
     is_there boolean;
     empty_words CONSTANT text[] := ARRAY(
         SELECT word FROM unnest(tsvector_to_array(to_tsvector('simple', left(query_text, 1000)))) AS word
@@ -72,8 +73,12 @@ BEGIN
                         AND (b.created_at, b.id) < (m.created_at, m.id) OFFSET 2
                 )$q$ || restriction;
     END IF;
-    FOR strange IN
-        SELECT typed FROM unnest(words) AS typed
+    FOR strange, near IN
+        SELECT typed, COALESCE((
+            SELECT spelled FROM spelled_words(left(query_text, 10000)) AS spelled
+            WHERE tsvector_to_array(to_tsvector('crm', spelled)) = ARRAY[typed] LIMIT 1
+        ), typed)
+        FROM unnest(words) AS typed
         WHERE char_length(typed) BETWEEN 4 AND 64 AND typed !~ '[0-9]'
             AND NOT EXISTS (SELECT FROM knowledge_words k WHERE k.word = typed)
         LIMIT 4
@@ -83,7 +88,10 @@ BEGIN
                 || holders || ' LIMIT 1) AS h)' INTO is_there USING strange;
             CONTINUE WHEN is_there;
         END IF;
-        words := array_replace(words, strange, COALESCE(nearest_word(strange), strange));
+        near := nearest_word(near);
+        IF near IS NOT NULL THEN
+            words := array_remove(words, strange) || tsvector_to_array(to_tsvector('crm', near));
+        END IF;
     END LOOP;
     RETURN QUERY EXECUTE format($q$
         WITH wanted AS MATERIALIZED (

@@ -2,7 +2,8 @@
 -- configuration "crm".
 --
 -- - A code, a name or an address with signs in it (TC-401, v2.3.1, ERR_CONN, ana@post.example) is its parts,
---   and, without a position, what was written and what is left of it without the signs.
+--   and, without a position, what was written and what is left of it without the signs. So are the digits of a
+--   number that was written in groups, as telephone numbers are.
 -- - Scripts without spaces are pairs of neighbouring characters.
 -- - Accents count, unless the comment on the configuration says that they do not (crm knowledge language).
 --
@@ -50,6 +51,14 @@ BEGIN
                 unnest(ARRAY[code[1], regexp_replace(code[1], '[-_.,/\\]', '', 'g'),
                     substring(code[1] FROM '^v([0-9].*)$')]) AS form
             WHERE char_length(form) BETWEEN 2 AND 64 LIMIT 1000
+        );
+    END IF;
+    IF folded ~ '[0-9][ ()./-]{1,3}[0-9]' THEN
+        written := written || ARRAY(
+            SELECT digits
+            FROM regexp_matches(folded, '(?<![0-9a-z])[0-9]+(?:[ ()./-]{1,3}[0-9]+)+', 'g') AS number,
+                regexp_replace(replace(number[1], '(0)', ''), '[^0-9]', '', 'g') AS digits
+            WHERE char_length(digits) BETWEEN 7 AND 20 LIMIT 1000
         );
     END IF;
     RETURN to_tsvector('public.crm', regexp_replace(folded, sign, ' ', 'g'))

@@ -8,7 +8,8 @@ pooler, and serves backends that write their own SQL.
   ALTER TEXT SEARCH CONFIGURATION and a rebuild of the indexes (``crm knowledge language``), not of a
   migration.
 - ``text_words``: the words of a text, however it was typed; ``knowledge_words``: those of the articles, for
-  questions with a typing error (``nearest_word``), kept by a trigger.
+  questions with a typing error (``nearest_word``), kept by a trigger, also as they are spelled
+  (``spelled_words``).
 - ``knowledge_documents``: the articles of a document in its order, for the sections before and after a hit.
 - ``search_thresholds``: from which score on an answer is one, by model, as ``search.calibrate`` has measured.
 - Indexes of the words, of the first 50,000 characters: a tsvector has a limit, beyond which a long message
@@ -100,6 +101,7 @@ LOSES = {"search_thresholds": "true", "knowledge_documents": "true"}
 FUNCTIONS = {
     "folded_text": "text",
     "text_words": "text",
+    "spelled_words": "text",
     "word_trigrams": "text",
     "nearest_word": "text",
     "keep_knowledge_words": "",

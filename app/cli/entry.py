@@ -24,6 +24,7 @@ def main() -> None:
     try:
         # Their packages are an extra; they add their commands.
         from . import (  # noqa: PLC0415
+            calibration,  # noqa: F401
             channels,  # noqa: F401
             conversations,  # noqa: F401
             customers,  # noqa: F401

@@ -83,6 +83,7 @@ from .prompts import estimate_tokens
 from .search import (
     AnsweredQuestions,
     AnyHit,
+    Calibration,
     EmbeddingEstimate,
     EmbeddingStatus,
     Explanation,
@@ -136,6 +137,7 @@ __all__ = [
     "Attachment",
     "Awaiting",
     "AwaitingCode",
+    "Calibration",
     "Change",
     "ChangeTicketPriority",
     "ChangeTicketStatus",

@@ -175,6 +175,18 @@ class EmbeddingStatus(Schema):
     """The thousand of them that are tried first."""
 
 
+class Calibration(Schema):
+    """What ``search.calibrate`` has measured."""
+
+    threshold: float
+    """The confidence from which a hit is an answer."""
+    answered: float
+    """The part of the questions with an answer that have a confident hit."""
+    refused: float
+    """The part of those without an answer that have none."""
+    calibrated_at: datetime
+
+
 class AnsweredQuestions(Schema):
     """Questions of one category of tickets."""
 

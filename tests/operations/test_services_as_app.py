@@ -335,6 +335,7 @@ def test_embeddings_and_searches_of_every_object(engine):
         assert search.search_all(session, "export", embedder=embedder, mode="hybrid")
         threshold = search.calibrate(session, ["export"], ["zeppelin"], embedder=embedder)
         assert search.find_threshold(session, embedder=embedder) == threshold
+        assert search.find_calibration(session, embedder=embedder).threshold == threshold
         now = datetime.now(UTC)
         search.unanswered(session, since=now - timedelta(days=1), until=now, embedder=embedder)
         search.similar_tickets(session, ticket.id)

@@ -248,6 +248,9 @@ CALLS: dict[str, Arguments] = {
         "weights": (1, 1), "answered": 0.9, "object_type": "knowledge",
     },
     "search.unanswered": lambda _: {"since": NOON, "until": NOON + timedelta(days=1), "embedder": EMBEDDER, "limit": 5},
+    "search.find_calibration": lambda _: {
+        "embedder": EMBEDDER, "mode": "vector", "weights": (1, 1), "object_type": "knowledge",
+    },
     "search.find_threshold": lambda _: {
         "embedder": EMBEDDER, "mode": "vector", "weights": (1, 1), "object_type": "knowledge",
     },

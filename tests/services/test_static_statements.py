@@ -175,6 +175,7 @@ CALLS: dict[str, Callable[[Session, Place, int], object]] = {
     "search.calibrate": lambda s, p, n: search.calibrate(
         s, ["Where is the export?"], [f"zeppelin {n}"], embedder=EMBEDDER
     ),
+    "search.find_calibration": lambda s, p, n: search.find_calibration(s, embedder=EMBEDDER),
     "search.find_threshold": lambda s, p, n: search.find_threshold(s, embedder=EMBEDDER),
     "search.unanswered": lambda s, p, n: search.unanswered(
         s, since=datetime(2026, 1, 1, tzinfo=UTC), until=datetime(2026, 2, 1, tzinfo=UTC), embedder=EMBEDDER

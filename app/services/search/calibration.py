@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from ...embeddings import Embedder, QueryEmbedder, embed_query, embed_texts
 from ...errors import InvalidValue
-from ...schemas import ObjectType, SearchMode, SearchModeCode
+from ...schemas import Calibration, ObjectType, SearchMode, SearchModeCode
 from .._shared.checks import checked_code, checked_text, is_number
 from ..indexing.embedding import BATCH, checked_model
 from ..indexing.parameters import typed
@@ -27,7 +27,7 @@ _CONFIDENCE = typed("""
         :query_model, :vector_weight, :text_weight) AS hit
 """)
 _FIND = typed("""
-    SELECT threshold FROM search_thresholds
+    SELECT threshold, answered, refused, calibrated_at FROM search_thresholds
     WHERE (object_type, model, dimensions, vector_share)
         = (:object_type, :threshold_model, :model_dimensions, :vector_share)
 """)
@@ -116,7 +116,25 @@ def find_threshold(
     Raises:
         InvalidValue: an unknown mode or type, weights that make no sense, or no embedder for vectors.
     """
-    return session.scalars(_FIND, _key(embedder, mode, weights, object_type)).one_or_none()
+    kept = find_calibration(session, embedder=embedder, mode=mode, weights=weights, object_type=object_type)
+    return None if kept is None else kept.threshold
+
+
+def find_calibration(
+    session: Session,
+    *,
+    embedder: Embedder | None = None,
+    mode: SearchModeCode = SearchMode.VECTOR,
+    weights: tuple[float, float] = DEFAULT_WEIGHTS,
+    object_type: ObjectType = ObjectType.KNOWLEDGE,
+) -> Calibration | None:
+    """The same with the shares of the questions that it was measured with.
+
+    Raises:
+        InvalidValue: as ``find_threshold``.
+    """
+    row = session.execute(_FIND, _key(embedder, mode, weights, object_type)).one_or_none()
+    return None if row is None else Calibration(**row._mapping)
 
 
 def _key(

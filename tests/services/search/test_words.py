@@ -54,6 +54,9 @@ CODES = {
     "number without its comma": ("it cost 1,234.56 dollars", "1234.56"),
     "part of a number": ("invoice 2024/4711", "4711"),
     "behind a hash": ("order #4711", "4711"),
+    "telephone": ("call +49 (0)30 901-820 now", "+4930901820"),
+    "telephone in groups": ("call +4930901820 now", "+49 30 901 820"),
+    "number in groups": ("order 4500012345", "4500 012345"),
     "negative": ("at -5 degrees", "5"),
     "product": ("TaskFlow-Pro crashes", "taskflow"),
     "product in one word": ("Use the Wi-Fi", "wifi"),
@@ -143,6 +146,24 @@ def test_a_typing_error_finds_its_word_by_the_index(session, typed):
     assert [hit.id for hit in search.search_knowledge(session, typed, mode="text")] == [article.id]
     assert scans(session, "knowledge_words_trigrams_idx") > before
     assert [hit.id for hit in search.search_messages(session, typed, mode="text")] == [message.id]
+
+
+ENDINGS = {"subscriptoin": "a subscription", "stoped": "it stopped", "unexpectedyl": "unexpectedly",
+           "synchronisation": "synchronization", "cancelation": "a cancellation"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("typed", "written"), ENDINGS.items())
+def test_a_typing_error_in_an_ending_finds_its_word(session, typed, written):
+    article = KnowledgeBaseEntryFactory(title="-", content=written)
+    assert [hit.id for hit in search.search_knowledge(session, typed, mode="text")] == [article.id]
+
+
+def test_a_word_that_no_article_has_any_more_is_not_taken_for_the_right_one(session):
+    gone = KnowledgeBaseEntryFactory(title="-", content="passvord")
+    article = KnowledgeBaseEntryFactory(title="-", content="password")
+    session.delete(gone)
+    session.flush()
+    assert [hit.id for hit in search.search_knowledge(session, "passxord", mode="text")] == [article.id]
 
 
 @pytest.mark.parametrize("typed", ["passwords", "word", "pazzwort", "drowssap", "pass", "p4ssword"])
