@@ -64,8 +64,11 @@ class Settings(BaseSettings):
     embedder: str = "lexical"
     """lexical (built in, no model), openai or fastembed."""
     embedder_model: str | None = None
+    """Which model of the embedder's; by default its own choice."""
     openai_base_url: str | None = None
+    """Another server that speaks OpenAI's protocol."""
     openai_api_key: SecretStr | None = None
+    """For openai; without it, what OpenAI's own library reads: OPENAI_API_KEY."""
 
 
 def load_settings() -> Settings:

@@ -15,6 +15,7 @@ import typer.main
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql
 
 from app import cli, errors
 from app.cli import desk
@@ -24,6 +25,7 @@ from app.settings import Settings
 from scripts import diagrams
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
+POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
 NOTE = "<!-- Written by scripts/describe_docs.py. -->\n\n"
 
 
@@ -82,7 +84,7 @@ def describe_commands() -> str:
     for module in pkgutil.iter_modules(cli.__path__):
         # They add their commands.
         import_module(f"app.cli.{module.name}")
-    command = _sorted(typer.main.get_command(desk.crm))
+    command = _in_order(typer.main.get_command(desk.crm))
     text = typer.cli.get_docs_for_click(
         obj=command, ctx=command.make_context("crm", [], resilient_parsing=True), name="crm"
     )
@@ -90,11 +92,12 @@ def describe_commands() -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def _sorted(command: Any) -> Any:
-    """By name: the order of adding is that of whoever imported the modules first."""
+def _in_order(command: Any) -> Any:
+    """By name, as the order of adding is that of whoever imported the modules first; no summary is cut."""
+    command.short_help = (command.help or "").partition("\n\n")[0].replace("\n", " ")
     commands = getattr(command, "commands", None)
     if commands is not None:
-        command.commands = {name: _sorted(commands[name]) for name in sorted(commands)}
+        command.commands = {name: _in_order(commands[name]) for name in sorted(commands)}
     return command
 
 
@@ -146,8 +149,9 @@ def _tables() -> list[Table]:
 
 def _columns(table: Table) -> str:
     rows = [
-        f"| `{column.name}` | {str(column.type).lower()} | {'' if column.nullable else 'not null'} |"
+        f"| `{column.name}` | {type_} | {'' if column.nullable else 'not null'} |"
         for column in table.columns
+        for type_ in [column.type.compile(POSTGRESQL).lower()]
     ]
     return f"## {table.name}\n\n| column | type | |\n|---|---|---|\n" + "\n".join(rows) + "\n"
 
