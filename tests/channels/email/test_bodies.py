@@ -250,3 +250,43 @@ def test_a_piece_of_a_message_is_read():
     message = root(WORDS, 'Content-Type: message/partial; id="a@b"; number=1; total=2')
 
     assert WORDS in message.content
+
+
+def ber(tag: int, content: bytes) -> bytes:
+    """A value in the form of X.690."""
+    return bytes([tag, 0x82, *divmod(len(content), 256)]) + content
+
+
+SIGNED = f"Content-Type: text/plain; charset=utf-8\r\n\r\n{WORDS}\r\n".encode()
+DATA = bytes.fromhex("06092a864886f70d010701")
+END = b"\0\0"
+HELD = {
+    "whole": ber(0x30, DATA + ber(0xA0, ber(0x04, SIGNED))),
+    "pieces": b"\x30\x80" + DATA + b"\xa0\x80\x24\x80" + ber(4, SIGNED[:20]) + ber(4, SIGNED[20:]) + END * 3,
+}
+
+
+@pytest.mark.parametrize("held", HELD.values(), ids=HELD)
+@pytest.mark.parametrize("kind", ["application/pkcs7-mime", "application/x-pkcs7-mime"])
+def test_a_message_within_its_signature_is_read(held, kind):
+    message = root(
+        base64.b64encode(held).decode(),
+        f"Content-Type: {kind}; smime-type=signed-data; name=smime.p7m",
+        "Content-Transfer-Encoding: base64",
+    )
+
+    assert message.content == WORDS
+    assert [file.filename for file in message.attachments] == ["smime.p7m"]
+
+
+@pytest.mark.parametrize(
+    "held", [ber(0x30, DATA + ber(0x30, b"key") + ber(0x80, SIGNED)), DATA, DATA + b"\xa0", b"MIME", b"\0"]
+)
+def test_what_is_encrypted_or_cut_is_a_file(held):
+    encoded = base64.b64encode(held).decode()
+
+    message = root(
+        encoded, "Content-Type: application/pkcs7-mime; name=a.p7m", "Content-Transfer-Encoding: base64"
+    )
+
+    assert message.content == "The message has no text, only 1 file: a.p7m"
