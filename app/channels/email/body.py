@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ...schemas import Attachment
 from .. import _fields
-from . import charsets, html_mail, marks, mime, smime
+from . import charsets, html_mail, marks, mime, smime, uuencoded
 
 _TEXTS = frozenset(
     {"text/enriched", "text/html", "text/markdown", "text/plain", "text/richtext", "text/x-markdown"}
@@ -180,6 +180,11 @@ def _decoded(part: MIMEPart, kind: str, payload: bytes, body: Body) -> _Text:
         body.pictures += pictures
         body.has_pictures |= bool(pictures)
         return _Text(kind, text)
+    payload, files = uuencoded.taken_out(payload)
+    for file in files:
+        name = _fields.one_line(charsets.header(file.name, label), _fields.MAX_NAME)
+        facts = Attachment(filename=name, media_type=file.media_type, size=len(file.content))
+        body.files.append(File(facts, file.content))
     return _Text(kind, marks.without(_lines(charsets.decode(payload, label))).strip())
 
 

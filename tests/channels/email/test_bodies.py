@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import quopri
 
 import pytest
@@ -290,3 +291,31 @@ def test_what_is_encrypted_or_cut_is_a_file(held):
     )
 
     assert message.content == "The message has no text, only 1 file: a.p7m"
+
+
+def uuencoded(content: bytes) -> str:
+    lines = [binascii.b2a_uu(content[start : start + 45]) for start in range(0, len(content), 45)]
+    return b"".join(lines).decode()
+
+
+@pytest.mark.parametrize("size", [3, 100, 1_200_000])
+@pytest.mark.parametrize("last", ["`\n", " \n", ""], ids=["grave", "space", "none"])
+def test_files_that_are_written_into_the_text_are_taken_out_of_it(size, last):
+    content = bytes(range(256)) * (size // 256 + 1)
+    block = f"begin 644 Gr\u00fc\u00dfe.pdf\n{uuencoded(content[:size])}{last}end\n"
+
+    message = root(f"See the file\n\n{block}\nAnn", "Content-Type: text/plain; charset=utf-8")
+
+    assert message.content == "See the file\n\n\nAnn"
+    assert [(file.filename, file.media_type, file.size) for file in message.attachments] == [
+        ("Grüße.pdf", "application/pdf", size)
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["begin 644 of them\nHELLO WORLD\nend", "begin 644 a.txt\n#0V%T\n`", "to begin 644 x\n#0V%T\nend"]
+)
+def test_words_that_only_begin_so_are_kept(text):
+    message = root(text)
+
+    assert (message.content, message.attachments) == (text, ())
