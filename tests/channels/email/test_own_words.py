@@ -75,3 +75,19 @@ def test_a_program_s_class_is_known_under_another_s_prefix(name):
     page = f'<div>Works now</div><div class="{name}"><div>On Monday, S wrote:</div><div>Please restart.</div></div>'
 
     assert parsed(page, Content_Type="text/html").new_text == "Works now"
+
+
+def test_what_openpgp_adds_around_a_text_is_not_new():
+    signed = "Where is my order?\n\n- -- \nAnn"
+    signature = "-----BEGIN PGP SIGNATURE-----\n\niQEzBAEBCAAdFiEE\n=AbCd\n-----END PGP SIGNATURE-----"
+    body = f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{signed}\n{signature}"
+
+    message = parsed(body)
+
+    assert (message.new_text, message.content) == ("Where is my order?", body)
+
+
+def test_who_writes_about_openpgp_keeps_the_words():
+    body = "It begins with\n\n-----BEGIN PGP SIGNATURE-----\nabc\n-----END PGP SIGNATURE-----\n\nand then?"
+
+    assert parsed(body).new_text == body
