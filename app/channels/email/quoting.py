@@ -25,6 +25,8 @@ _PGP_SIGNATURE = re.compile(
 _DASH_ESCAPED = re.compile(r"^- (?=-)", re.MULTILINE)
 _SIGNATURE = re.compile(r"-- ?|—|--\xa0")
 _MAX_SIGNATURE = 12
+_MAX_NAME = 6
+"""Words in a line of a signature below a dash."""
 _MAX_INTRODUCTION = 4
 _MAX_HEADERS = 14
 _MAX_STRAYS = 3
@@ -220,6 +222,13 @@ def _is_short(text: str) -> bool:
     return len(text.split()) <= 5
 
 
+def _is_of_names(lines: list[str]) -> bool:
+    """Whether below a dash, which also parts paragraphs, stands no sentence."""
+    return all(
+        len(line.split()) <= _MAX_NAME and not line.rstrip().endswith(tuple(".!?…。")) for line in lines
+    )
+
+
 def _unsigned(segment: list[str]) -> list[str]:
     """The lines of one stretch of the writer's own, without its signature and what a telephone adds."""
     remaining = sum(1 for line in segment if line.strip())
@@ -227,7 +236,8 @@ def _unsigned(segment: list[str]) -> list[str]:
     signs = Counter(line for line in segment if _SIGNATURE.fullmatch(line))
     for number, line in enumerate(segment):
         remaining -= bool(line.strip())
-        if remaining <= _MAX_SIGNATURE and (signs[line] == 1 or (line == "-- " and signs[line])):
+        is_sign = signs[line] == 1 or (line == "-- " and signs[line] > 0)
+        if is_sign and remaining <= _MAX_SIGNATURE and (line != "—" or _is_of_names(segment[number + 1 :])):
             segment = segment[:number]
             break
     last = len(segment)

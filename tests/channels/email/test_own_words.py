@@ -12,6 +12,7 @@ from .mails import parsed
     [
         "My data:\n\nFrom: Berlin\nTo: Paris\nDate: 5 Jan 2026\nPassengers: 2",
         "Meine Reise:\n\nVon: Berlin\nAn: Rom\nDatum: 5.1.2026\nBetreff: Umbuchung\n\nBitte umbuchen",
+        "First\n—\nSecond, which is a sentence of mine.",
         "List:\n--\nitem one\n--\nitem two",
         "Hello,\n\nOn Monday, 5 January 2026, your agent Max wrote:\n\nIt comes tomorrow.\n\nIt did not come.",
     ],
