@@ -92,3 +92,15 @@ def test_who_writes_about_openpgp_keeps_the_words():
     body = "It begins with\n\n-----BEGIN PGP SIGNATURE-----\nabc\n-----END PGP SIGNATURE-----\n\nand then?"
 
     assert parsed(body).new_text == body
+
+
+LINE = "border:none;border-top:solid #E1E1E1 1.0pt;padding:3.0pt 0in 0in 0in"
+
+
+def test_below_a_line_of_outlook_s_is_a_quote_only_where_its_headers_are():
+    own = f'<p>First</p><div style="{LINE}"><p>Second, in a box.</p></div><p>Third: the end</p>'
+    head = "<p><b>Från:</b> S<br><b>Skickat:</b> i dag<br><b>Till:</b> Ann<br><b>Ämne:</b> 17</p>"
+    quote = f'<p>First</p><div style="{LINE}">{head}</div><p>Please restart.</p>'
+
+    assert parsed(own, Content_Type="text/html").new_text == "First\n\nSecond, in a box.\n\nThird: the end"
+    assert parsed(quote, Content_Type="text/html; charset=utf-8").new_text == "First"
