@@ -72,7 +72,7 @@ def read(message: EmailMessage) -> Body:
     """The text of a message and all its parts; whatever is no text is among the files.
 
     Of alternatives the plain one counts, unless it says nothing; other texts follow each other. A message
-    within the message is readable text and a file. Text with a file's name is a file, unless there is no other.
+    within the message is readable text and a file. Text with a name is a file, unless there is no other.
     """
     body = Body()
     body.charset = charset_of(message)
