@@ -47,7 +47,7 @@ WHATSAPP = {
     "button reply": (reply("button_reply", id="no", title="No"), "No"),
     "list reply": (reply("list_reply", id="a", title="Monday", description="9:00"), "Monday\n9:00"),
     "flow reply": (reply("nfm_reply", name="flow", body="Sent", response_json='{"a": "b"}'), 'Sent\n{"a": "b"}'),
-    "permission reply": (reply("call_permission_reply", response="accept"), "The message has no text; its type is interactive"),
+    "permission reply": (reply("call_permission_reply", response="accept"), "accept"),
     "reaction": ({"type": "reaction", "reaction": {"message_id": "wamid.0", "emoji": "\N{THUMBS UP SIGN}\N{EMOJI MODIFIER FITZPATRICK TYPE-4}"}}, "\N{THUMBS UP SIGN}\N{EMOJI MODIFIER FITZPATRICK TYPE-4}"),
     "revoke": ({"type": "revoke", "revoke": {"original_message_id": "wamid.0"}}, "The message was deleted by its sender."),
     "edited caption": ({"type": "edit", "edit": {"original_message_id": "wamid.0", "message": {"type": "image", "image": {"id": "1", "caption": "New words"}}}}, "New words"),

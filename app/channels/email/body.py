@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ...schemas import Attachment
 from .. import _fields
-from . import charsets, html_mail, marks, mime
+from . import charsets, html_mail, marks, mime, smime, uuencoded
 
 _TEXTS = frozenset(
     {"text/enriched", "text/html", "text/markdown", "text/plain", "text/richtext", "text/x-markdown"}
@@ -22,6 +22,7 @@ _FOR_PROGRAMS = frozenset(
     | {"text/rfc822-headers", "text/x-vcalendar", "text/x-vcard", "text/xml"}
 )
 _REPORTS = frozenset({"multipart/report"})
+_SIGNED = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 _ENCLOSED = frozenset({"message/global", "message/news", "message/partial", "message/rfc822"})
 # What programs write into the plain text of a mail whose words are in the HTML only.
 _STAND_IN = re.compile(r"(?<![a-z])html(?![a-z])", re.IGNORECASE)
@@ -70,8 +71,8 @@ class _Text(NamedTuple):
 def read(message: EmailMessage) -> Body:
     """The text of a message and all its parts; whatever is no text is among the files.
 
-    Of alternatives the plain one counts, unless it is blank; other texts follow each other. A message within
-    the message is readable text and a file. Text with a file's name is a file, unless there is no other.
+    Of alternatives the plain one counts, unless it says nothing; other texts follow each other. A message
+    within the message is readable text and a file. Text with a name is a file, unless there is no other.
     """
     body = Body()
     body.charset = charset_of(message)
@@ -104,8 +105,11 @@ def _read(part: MIMEPart, body: Body, *, is_root: bool = False, depth: int = 0) 
         if kind == "multipart/alternative":
             return _preferred(texts, body)
         return [text for several in texts for text in several]
-    if kind in _DROPPED:
-        return []
+    return [] if kind in _DROPPED else _leaf(part, body, kind, is_root=is_root, depth=depth)
+
+
+def _leaf(part: MIMEPart, body: Body, kind: str, *, is_root: bool, depth: int) -> list[_Text]:
+    """A part without parts: text, or a file, which may hold the message that it signs."""
     payload = mime.payload(part)
     if payload is not None and _is_text(part, kind, payload, is_root=is_root):
         return [_decoded(part, kind, payload, body)]
@@ -115,7 +119,8 @@ def _read(part: MIMEPart, body: Body, *, is_root: bool = False, depth: int = 0) 
         size=None if payload is None else len(payload),
     )
     body.files.append(File(facts, payload))
-    return []
+    signed = smime.signed_content(payload) if payload and kind in _SIGNED and not depth else None
+    return [] if signed is None else _read(mime.parsed(signed), body, depth=depth + 1)
 
 
 def _preferred(alternatives: list[list[_Text]], body: Body) -> list[_Text]:
@@ -175,6 +180,11 @@ def _decoded(part: MIMEPart, kind: str, payload: bytes, body: Body) -> _Text:
         body.pictures += pictures
         body.has_pictures |= bool(pictures)
         return _Text(kind, text)
+    payload, files = uuencoded.taken_out(payload)
+    for file in files:
+        name = _fields.one_line(charsets.header(file.name, label), _fields.MAX_NAME)
+        facts = Attachment(filename=name, media_type=file.media_type, size=len(file.content))
+        body.files.append(File(facts, file.content))
     return _Text(kind, marks.without(_lines(charsets.decode(payload, label))).strip())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from ...html import Converter
-from . import marks
+from . import marks, phrases
 
 _LINK = re.compile(r"https?://\S+")
 _MAX_DEPTH = 8
@@ -35,6 +35,9 @@ _SIGNATURE_IDS = frozenset({"applemailsignature", "ms-outlook-mobile-signature",
 _ALL_AFTER_IDS = frozenset({"appendonsend", "divrplyfwdmsg", "replyforwardheader"})
 # Outlook for Windows draws a line above the headers of what it quotes.
 _OUTLOOK_LINE = re.compile(r"border:none;border-top:solid#(?:b5c4df|e1e1e1)1\.0pt")
+_COLONS = "".join(phrases.COLONS)
+_HEAD = re.compile(rf"[^\s{_COLONS}][^{_COLONS}]{{0,30}}[{_COLONS}]")
+_MAX_HEADS = 6
 # Gmail's button for indentation makes a blockquote too.
 _INDENTED = re.compile(r"margin(?:-left)?:(?:0(?:px)?0(?:px)?0(?:px)?)?40px|border:(?:none|0)")
 
@@ -69,11 +72,11 @@ class _Mail(Converter):
         self.pictures: list[str] = []
         self._states = [_State("", 0, "")]
         self._open: dict[str, int] = {}
-        self._is_all_quoted = False
+        self._all_after = ""
 
     def marked(self) -> str:
         """The text; a blank line between two quoted ones is quoted too."""
-        lines = self.text().split("\n")
+        lines = _settled(self.text().split("\n"))
         for number in range(1, len(lines) - 1):
             if not lines[number] and all(
                 neighbour.startswith(marks.QUOTED) and "> " in neighbour[:3]
@@ -104,7 +107,7 @@ class _Mail(Converter):
         state = self._states[-1]
         if state.depth:
             return marks.QUOTED + "> " * state.depth
-        return marks.QUOTED if self._is_all_quoted else state.mark
+        return self._all_after or state.mark
 
     def _picture(self, attributes: _Attributes) -> None:
         is_tracker = attributes.get("width") in ("0", "1") or attributes.get("height") in ("0", "1")
@@ -119,13 +122,25 @@ class _Mail(Converter):
         if tag == "blockquote" and _is_quote(attributes, classes, style):
             outer.mark = "" if outer.is_container else outer.mark
             return _State(tag, min(outer.depth + 1, _MAX_DEPTH), marks.QUOTED)
-        if identity in _ALL_AFTER_IDS or _OUTLOOK_LINE.search(style):
-            self._is_all_quoted = True
+        if identity in _ALL_AFTER_IDS:
+            self._all_after = marks.QUOTED
+        elif _OUTLOOK_LINE.search(style):
+            self._all_after = self._all_after or marks.BELOW_LINE
         if classes & _QUOTE_CLASSES or identity in _QUOTE_IDS:
             return _State(tag, outer.depth, marks.QUOTED)
         is_container = tag == "div" and "gmail_quote" in classes
         mark = outer.mark or _mark_of(classes, identity, is_container=is_container)
         return _State(tag, outer.depth, mark, is_container=is_container)
+
+
+def _settled(lines: list[str]) -> list[str]:
+    """The lines with those below a line of Outlook's quoted, or the writer's own."""
+    below = [line.removeprefix(marks.BELOW_LINE) for line in lines if line.startswith(marks.BELOW_LINE)]
+    first = list(filter(None, below))[:_MAX_HEADS]
+    heads = sum(_HEAD.match(line) is not None for line in first)
+    is_quoted = heads > 1 or any(phrases.HEADER["from"].match(line) for line in first[:1])
+    mark = marks.QUOTED if is_quoted else ""
+    return [line.replace(marks.BELOW_LINE, mark) for line in lines]
 
 
 def _mark_of(classes: set[str], identity: str, *, is_container: bool) -> str:

@@ -11,8 +11,10 @@ QUOTED = "\ufdd0"
 INTRODUCTION = "\ufdd1"
 """The line that says who wrote what is quoted below it."""
 SIGNATURE = "\ufdd2"
+BELOW_LINE = "\ufdd3"
+"""Below a line as Outlook draws it: quoted, if headers follow it."""
 
-_ALL = re.compile(f"[{QUOTED}{INTRODUCTION}{SIGNATURE}]")
+_ALL = re.compile(f"[{QUOTED}{INTRODUCTION}{SIGNATURE}{BELOW_LINE}]")
 
 
 def without(text: str) -> str:

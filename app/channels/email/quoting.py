@@ -16,8 +16,17 @@ _QUOTED = re.compile(rf"{marks.QUOTED}|[ \t]{{0,3}}>|[ \t]{{0,3}}\|(?=\s?>)")
 # A writer's own "> 5 users" or ">= 3".
 _COMPARISON = re.compile(r"\s*>=?\s?[\d.,]+(?:\s|\Z)")
 _ARROW = re.compile(r"\s*>{1,3}\s*\Z")
+_ARMOUR = re.compile(
+    r"^-----BEGIN PGP SIGNED MESSAGE-----\n(?:[A-Za-z]{1,20}: .{0,100}\n){0,9}\n?", re.MULTILINE
+)
+_PGP_SIGNATURE = re.compile(
+    r"^-----BEGIN PGP SIGNATURE-----\n(?:.{0,100}\n){0,60}?-----END PGP SIGNATURE-----$", re.MULTILINE
+)
+_DASH_ESCAPED = re.compile(r"^- (?=-)", re.MULTILINE)
 _SIGNATURE = re.compile(r"-- ?|—|--\xa0")
 _MAX_SIGNATURE = 12
+_MAX_NAME = 6
+"""Words in a line of a signature below a dash."""
 _MAX_INTRODUCTION = 4
 _MAX_HEADERS = 14
 _MAX_STRAYS = 3
@@ -31,6 +40,7 @@ def new_text(marked: str, *, is_reply: bool = False, is_forward: bool = False) -
     ``is_reply`` and ``is_forward`` are what the headers say: then headers without any divider are those of
     what is quoted. Of a forwarded message without words of the writer's own, the whole text is new.
     """
+    marked = _without_armour(marked)
     whole = marks.without(marked).strip()
     lines = marked.split("\n")
     end, is_forwarded = _unmarked_quote(lines, is_hinted=is_reply or is_forward)
@@ -40,6 +50,12 @@ def new_text(marked: str, *, is_reply: bool = False, is_forward: bool = False) -
     # Nothing above what is quoted: forwarded, or written below it without a mark to tell it by.
     is_only_quoted = end == len(lines) and any(map(_is_quoted, lines))
     return whole if is_forward or is_forwarded or not is_only_quoted else ""
+
+
+def _without_armour(text: str) -> str:
+    """The text that OpenPGP signs in clear (RFC 9580, section 7), without what is added around it."""
+    begun, signed = _ARMOUR.subn("", text)
+    return _DASH_ESCAPED.sub("", _PGP_SIGNATURE.sub("", begun)) if signed else text
 
 
 def _unmarked_quote(lines: list[str], *, is_hinted: bool) -> tuple[int, bool]:
@@ -206,6 +222,13 @@ def _is_short(text: str) -> bool:
     return len(text.split()) <= 5
 
 
+def _is_of_names(lines: list[str]) -> bool:
+    """Whether below a dash, which also parts paragraphs, stands no sentence."""
+    return all(
+        len(line.split()) <= _MAX_NAME and not line.rstrip().endswith(tuple(".!?…。")) for line in lines
+    )
+
+
 def _unsigned(segment: list[str]) -> list[str]:
     """The lines of one stretch of the writer's own, without its signature and what a telephone adds."""
     remaining = sum(1 for line in segment if line.strip())
@@ -213,7 +236,8 @@ def _unsigned(segment: list[str]) -> list[str]:
     signs = Counter(line for line in segment if _SIGNATURE.fullmatch(line))
     for number, line in enumerate(segment):
         remaining -= bool(line.strip())
-        if remaining <= _MAX_SIGNATURE and (signs[line] == 1 or (line == "-- " and signs[line])):
+        is_sign = signs[line] == 1 or (line == "-- " and signs[line] > 0)
+        if is_sign and remaining <= _MAX_SIGNATURE and (line != "—" or _is_of_names(segment[number + 1 :])):
             segment = segment[:number]
             break
     last = len(segment)

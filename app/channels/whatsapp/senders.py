@@ -41,7 +41,7 @@ def senders(message: Fields, contact: Fields, value: Fields, lenient: Lenient) -
     """
     numbers = _addresses(message, _NUMBERS, lenient)
     user_ids = _addresses(message, _USER_IDS, lenient)
-    if not numbers and not user_ids:
+    if not numbers and not user_ids and _is_alone(value):
         numbers = _addresses(contact, ("wa_id",), lenient)
         user_ids = _addresses(contact, _CONTACT_USER_IDS, lenient)
     elif _is_the_sender(contact, user_ids, numbers, value, lenient):
@@ -119,6 +119,12 @@ def _is_the_sender(
     items = value.value("messages")
     froms = [item.get("from") for item in items if isinstance(item, dict)] if isinstance(items, list) else []
     return len(_contacts(value, lenient)) == len({writer for writer in froms if _is_text(writer)}) == 1
+
+
+def _is_alone(value: Fields) -> bool:
+    """Whether nobody else's message stands beside a contact: only then is the contact surely the sender."""
+    items = value.value("messages")
+    return isinstance(items, list) and len(items) == 1
 
 
 def _same(one: str, other: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import quopri
 
 import pytest
@@ -250,3 +251,71 @@ def test_a_piece_of_a_message_is_read():
     message = root(WORDS, 'Content-Type: message/partial; id="a@b"; number=1; total=2')
 
     assert WORDS in message.content
+
+
+def ber(tag: int, content: bytes) -> bytes:
+    """A value in the form of X.690."""
+    return bytes([tag, 0x82, *divmod(len(content), 256)]) + content
+
+
+SIGNED = f"Content-Type: text/plain; charset=utf-8\r\n\r\n{WORDS}\r\n".encode()
+DATA = bytes.fromhex("06092a864886f70d010701")
+END = b"\0\0"
+HELD = {
+    "whole": ber(0x30, DATA + ber(0xA0, ber(0x04, SIGNED))),
+    "pieces": b"\x30\x80" + DATA + b"\xa0\x80\x24\x80" + ber(4, SIGNED[:20]) + ber(4, SIGNED[20:]) + END * 3,
+}
+
+
+@pytest.mark.parametrize("held", HELD.values(), ids=HELD)
+@pytest.mark.parametrize("kind", ["application/pkcs7-mime", "application/x-pkcs7-mime"])
+def test_a_message_within_its_signature_is_read(held, kind):
+    message = root(
+        base64.b64encode(held).decode(),
+        f"Content-Type: {kind}; smime-type=signed-data; name=smime.p7m",
+        "Content-Transfer-Encoding: base64",
+    )
+
+    assert message.content == WORDS
+    assert [file.filename for file in message.attachments] == ["smime.p7m"]
+
+
+@pytest.mark.parametrize(
+    "held", [ber(0x30, DATA + ber(0x30, b"key") + ber(0x80, SIGNED)), DATA, DATA + b"\xa0", b"MIME", b"\0"]
+)
+def test_what_is_encrypted_or_cut_is_a_file(held):
+    encoded = base64.b64encode(held).decode()
+
+    message = root(
+        encoded, "Content-Type: application/pkcs7-mime; name=a.p7m", "Content-Transfer-Encoding: base64"
+    )
+
+    assert message.content == "The message has no text, only 1 file: a.p7m"
+
+
+def uuencoded(content: bytes) -> str:
+    lines = [binascii.b2a_uu(content[start : start + 45]) for start in range(0, len(content), 45)]
+    return b"".join(lines).decode()
+
+
+@pytest.mark.parametrize("size", [3, 100, 1_200_000])
+@pytest.mark.parametrize("last", ["`\n", " \n", ""], ids=["grave", "space", "none"])
+def test_files_that_are_written_into_the_text_are_taken_out_of_it(size, last):
+    content = bytes(range(256)) * (size // 256 + 1)
+    block = f"begin 644 Gr\u00fc\u00dfe.pdf\n{uuencoded(content[:size])}{last}end\n"
+
+    message = root(f"See the file\n\n{block}\nAnn", "Content-Type: text/plain; charset=utf-8")
+
+    assert message.content == "See the file\n\n\nAnn"
+    assert [(file.filename, file.media_type, file.size) for file in message.attachments] == [
+        ("Grüße.pdf", "application/pdf", size)
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["begin 644 of them\nHELLO WORLD\nend", "begin 644 a.txt\n#0V%T\n`", "to begin 644 x\n#0V%T\nend"]
+)
+def test_words_that_only_begin_so_are_kept(text):
+    message = root(text)
+
+    assert (message.content, message.attachments) == (text, ())

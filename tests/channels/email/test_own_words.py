@@ -12,6 +12,7 @@ from .mails import parsed
     [
         "My data:\n\nFrom: Berlin\nTo: Paris\nDate: 5 Jan 2026\nPassengers: 2",
         "Meine Reise:\n\nVon: Berlin\nAn: Rom\nDatum: 5.1.2026\nBetreff: Umbuchung\n\nBitte umbuchen",
+        "First\n—\nSecond, which is a sentence of mine.",
         "List:\n--\nitem one\n--\nitem two",
         "Hello,\n\nOn Monday, 5 January 2026, your agent Max wrote:\n\nIt comes tomorrow.\n\nIt did not come.",
     ],
@@ -75,3 +76,31 @@ def test_a_program_s_class_is_known_under_another_s_prefix(name):
     page = f'<div>Works now</div><div class="{name}"><div>On Monday, S wrote:</div><div>Please restart.</div></div>'
 
     assert parsed(page, Content_Type="text/html").new_text == "Works now"
+
+
+def test_what_openpgp_adds_around_a_text_is_not_new():
+    signed = "Where is my order?\n\n- -- \nAnn"
+    signature = "-----BEGIN PGP SIGNATURE-----\n\niQEzBAEBCAAdFiEE\n=AbCd\n-----END PGP SIGNATURE-----"
+    body = f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{signed}\n{signature}"
+
+    message = parsed(body)
+
+    assert (message.new_text, message.content) == ("Where is my order?", body)
+
+
+def test_who_writes_about_openpgp_keeps_the_words():
+    body = "It begins with\n\n-----BEGIN PGP SIGNATURE-----\nabc\n-----END PGP SIGNATURE-----\n\nand then?"
+
+    assert parsed(body).new_text == body
+
+
+LINE = "border:none;border-top:solid #E1E1E1 1.0pt;padding:3.0pt 0in 0in 0in"
+
+
+def test_below_a_line_of_outlook_s_is_a_quote_only_where_its_headers_are():
+    own = f'<p>First</p><div style="{LINE}"><p>Second, in a box.</p></div><p>Third: the end</p>'
+    head = "<p><b>Från:</b> S<br><b>Skickat:</b> i dag<br><b>Till:</b> Ann<br><b>Ämne:</b> 17</p>"
+    quote = f'<p>First</p><div style="{LINE}">{head}</div><p>Please restart.</p>'
+
+    assert parsed(own, Content_Type="text/html").new_text == "First\n\nSecond, in a box.\n\nThird: the end"
+    assert parsed(quote, Content_Type="text/html; charset=utf-8").new_text == "First"

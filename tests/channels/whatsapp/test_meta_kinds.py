@@ -264,3 +264,12 @@ def test_an_unknown_message_says_why_it_is_not_handed_on():
     message = one(type="unknown", text=None, errors=[{"code": 131051, "title": "Not supported"}])
 
     assert "Not supported" in message.content
+
+
+def test_a_message_that_names_no_sender_is_not_the_contact_s_if_it_is_not_alone():
+    nameless = {name: value for name, value in TEXT.items() if name != "from"} | {"id": "wamid.2"}
+
+    assert [message.provider_message_id for message in whatsapp.parse_meta(webhook(TEXT, nameless))] == [
+        "wamid.1"
+    ]
+    assert [message.provider_message_id for message in whatsapp.parse_meta(webhook(nameless))] == ["wamid.2"]
