@@ -130,8 +130,8 @@ def list_conversations(
 
     These are the ones that are not closed, whoever has waited longest first, whether they have a ticket or
     not, and however often they have written since; after an answer that could not be delivered it is our
-    turn. A page's ``next``, or its ``token()``, as ``before`` gets the following one. One statement. With ``awaiting`` its work grows with the conversations
-    that are not closed, by an index of these.
+    turn. A page's ``next``, or its ``token()``, as ``before`` gets the following one. One statement.
+    With ``awaiting`` its work grows with the conversations that are not closed, by an index of these.
 
     Raises:
         InvalidValue: a bad filter, limit or cursor.
