@@ -43,7 +43,9 @@ class ConversationSummary(Schema):
     awaiting: Awaiting | None = None
     """None where only machines have written, or nobody."""
     last_message_at: datetime | None = None
-    """When the last message came that somebody wrote: since then it is ``awaiting``'s turn."""
+    """When the last message came that somebody wrote."""
+    waiting_since: datetime | None = None
+    """When the first one of them came that is unanswered: since then it is ``awaiting``'s turn."""
     open_tickets: int = 0
     """Its tickets that are neither resolved nor closed."""
 

@@ -216,6 +216,8 @@ class HistoryEntry(Schema):
     role: OrText[MessageRole]
     content: str
     content_type: OrText[ContentType] | None
+    internal: bool = False
+    """A note among ourselves: not for the customer's eyes."""
     created_at: datetime
     """When it reached us, or was written by us: the order of a history."""
     sent_at: KeptMoment = None

@@ -13,17 +13,24 @@ from sqlalchemy.orm import Session
 from app.database import make_async_engine, make_engine
 from app.errors import InvalidValue
 from app.models import Channel, Customer
-from app.schemas import Identifier, InboundMessage
-from app.services import conversations, identity, merging
+from app.schemas import DeliveryReport, Identifier, InboundMessage
+from app.services import agent, conversations, identity, merging, outbox
 from app.testing import QueryRecorder
 
 WHO = Identifier(type="email", value="ann.alone@example.com", verified=True)
 INBOUND = InboundMessage(
     channel=Channel.EMAIL, account="help@example.com", provider_message_id="1", sender=[WHO], content="Hello"
 )
+REPORT = DeliveryReport(
+    channel=Channel.EMAIL, account="help@example.com", provider_message_id="1", status="delivered"
+)
+TOOLS = agent.tools(uuid4())
 CALLS = {
     "resolve": lambda session: identity.resolve(session, [WHO], channel=Channel.EMAIL),
     "ingest": lambda session: conversations.ingest(session, INBOUND),
+    "sent": lambda session: outbox.sent(session, uuid4(), provider_message_id="SM1"),
+    "record_delivery": lambda session: outbox.record_delivery(session, REPORT),
+    "a tool that writes": lambda session: TOOLS.call(session, "add_note", {}, idempotency_key="1"),
     "merge": lambda session: merging.merge(session, uuid4(), uuid4(), actor="human:7", reason="one"),
     "unmerge": lambda session: merging.unmerge(session, uuid4(), actor="human:7", reason="two"),
 }
@@ -53,6 +60,16 @@ def test_it_is_refused_before_anything_is_sent(crm_clone: Engine, call, kind):
     engine.dispose()
     with Session(crm_clone) as session:
         assert session.scalar(select(func.count()).select_from(Customer)) == 0
+
+
+def test_tools_that_read_work_without_a_transaction(crm_clone: Engine):
+    with Session(crm_clone) as session, session.begin():
+        tools = agent.tools(conversations.ingest(session, INBOUND).conversation_id)
+    engine = make_engine(crm_clone.url, read_only=True)
+    with Session(engine) as session:
+        assert tools.call(session, "read_conversation", {}).content["messages"][0]["text"] == "Hello"
+        assert not tools.call(session, "read_ticket", {"ticket_number": "TKT-1"}).ok
+    engine.dispose()
 
 
 def test_an_asyncio_engine_is_no_exception(crm_clone: Engine):

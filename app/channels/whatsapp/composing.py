@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from ...errors import InvalidValue, WindowClosed
 from ...models.channel import Channel
@@ -57,8 +57,7 @@ def compose_twilio(
         if (file := _file(delivery)) is not None:
             form["MediaUrl"] = [_address(file)]
     if status_callback is not None:
-        joint = "&" if urlsplit(status_callback).query else "?"
-        form["StatusCallback"] = f"{status_callback}{joint}message_id={quote(delivery.idempotency_key)}"
+        form["StatusCallback"] = _with_our_id(status_callback, delivery)
     return form
 
 
@@ -95,6 +94,12 @@ def compose_meta(
     if delivery.in_reply_to is not None and template is None:
         message["context"] = {"message_id": delivery.in_reply_to}
     return message | {"biz_opaque_callback_data": delivery.idempotency_key}
+
+
+def _with_our_id(callback: str, delivery: Delivery) -> str:
+    address = urlsplit(callback)
+    query = "&".join(filter(None, [address.query, f"message_id={quote(delivery.idempotency_key)}"]))
+    return urlunsplit(address._replace(query=query, fragment=""))
 
 
 def _check(delivery: Delivery, *, is_free: bool, outside_window: bool) -> None:

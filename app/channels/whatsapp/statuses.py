@@ -16,11 +16,13 @@ from . import meta, wording
 
 _STATUSES = {
     "accepted": DeliveryStatus.PENDING,
+    "canceled": DeliveryStatus.FAILED,
     "delivered": DeliveryStatus.DELIVERED,
     "failed": DeliveryStatus.FAILED,
     "played": DeliveryStatus.READ,
     "queued": DeliveryStatus.PENDING,
     "read": DeliveryStatus.READ,
+    "scheduled": DeliveryStatus.PENDING,
     "sending": DeliveryStatus.PENDING,
     "sent": DeliveryStatus.PENDING,
     "undelivered": DeliveryStatus.FAILED,

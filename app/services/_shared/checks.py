@@ -184,8 +184,13 @@ def require_transaction(session: Session) -> None:
     Raises:
         InvalidValue: every statement of the session is a transaction of its own.
     """
-    if getattr(session.connection().connection.dbapi_connection, "autocommit", False):
+    if in_autocommit(session):
         raise InvalidValue("session", "needs a transaction, and its engine is in autocommit mode")
+
+
+def in_autocommit(session: Session) -> bool:
+    """Whether every statement of the session is a transaction of its own."""
+    return bool(getattr(session.connection().connection.dbapi_connection, "autocommit", False))
 
 
 def checked_json(field: str, value: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -29,7 +30,7 @@ from ...errors import (
 from ...schemas import ToolResult
 from ...schemas.base import Schema
 from ...schemas.prompts import plain
-from .._shared.checks import checked_actor, checked_text, checked_uuid
+from .._shared.checks import checked_actor, checked_text, checked_uuid, in_autocommit, require_transaction
 from ..conversations.assurances import scope_of
 from . import acting, reading
 from .calls import Call, claim, keep
@@ -90,6 +91,7 @@ _TOOLS = {
         (acting.add_note, schemas.AddNote, True),
     )
 }
+_WRITING = tuple(tool.name for tool in _TOOLS.values() if tool.writes)
 
 
 @dataclass(frozen=True)
@@ -153,10 +155,13 @@ class Toolbox:
 
         Raises:
             ConversationNotFound: the conversation is gone.
-            InvalidValue: a tool that writes was called without a key, or with one that cannot be stored.
+            InvalidValue: a tool that writes was called without a key, or with one that cannot be stored, or
+                the session is in autocommit mode.
             DBAPIError: what another try of the whole transaction may mend.
         """
         session.flush()
+        if name in _WRITING:
+            require_transaction(session)
         scope = scope_of(session, self.conversation_id)
         turn = Turn(session, scope, self.actor, self.embedder, vector)
         try:
@@ -170,7 +175,7 @@ class Toolbox:
         else:
             checked_text("idempotency_key", idempotency_key, max_length=255)
         try:
-            with session.begin_nested():
+            with nullcontext() if in_autocommit(session) else session.begin_nested():
                 return _run(turn, tool, values, idempotency_key)
         except _READABLE as error:
             if _may_pass(error):

@@ -27,23 +27,33 @@ from .._shared.lists import checked_cursor
 _FACTS = """
     c.id, c.customer_id, c.channel, c.status, c.created_at,
     CASE last.direction WHEN 'inbound' THEN 'us' WHEN 'outbound' THEN 'customer' END AS awaiting,
-    last.created_at AS last_message_at,
+    last.created_at AS last_message_at, turn.began_at AS waiting_since,
     (
         SELECT count(*) FROM tickets AS t
         WHERE t.conversation_id = c.id AND COALESCE(t.status, 'open') NOT IN ('resolved', 'closed')
     ) AS open_tickets
 """
 # Machines, reactions, notes and what an archive brought change nobody's turn. After an answer that failed it
-# is ours, as after a question.
-_LAST = """
+# is ours, as after a question. A turn begins with the first message that nobody has answered: who writes
+# again waits no shorter.
+_SAID = """
+    FROM messages AS m
+    WHERE m.conversation_id = c.id AND m.created_at IS NOT NULL
+        AND NOT COALESCE(m.metadata ?| ARRAY['auto_reply', 'event', 'internal', 'archived'], false)
+"""
+_DIRECTION = "CASE m.delivery_status WHEN 'failed' THEN 'inbound' ELSE m.direction END"
+_LAST = f"""
     LEFT JOIN LATERAL (
-        SELECT CASE m.delivery_status WHEN 'failed' THEN 'inbound' ELSE m.direction END AS direction,
-            m.created_at
-        FROM messages AS m
-        WHERE m.conversation_id = c.id AND m.created_at IS NOT NULL
-            AND NOT COALESCE(m.metadata ?| ARRAY['auto_reply', 'event', 'internal', 'archived'], false)
+        SELECT {_DIRECTION} AS direction, m.created_at {_SAID}
         ORDER BY m.created_at DESC, m.id DESC LIMIT 1
     ) AS last ON true
+    LEFT JOIN LATERAL (
+        SELECT m.created_at AS began_at {_SAID} AND m.created_at > COALESCE((
+            SELECT m.created_at {_SAID} AND {_DIRECTION} <> last.direction
+            ORDER BY m.created_at DESC LIMIT 1
+        ), '-infinity')
+        ORDER BY m.created_at LIMIT 1
+    ) AS turn ON true
 """
 _FILTERS = """
     (:status IS NULL OR c.status = :status) AND (:channel IS NULL OR c.channel = :channel)
@@ -67,8 +77,8 @@ _BY_TURN = text(f"""
     SELECT {_FACTS} FROM conversations AS c {_LAST}
     WHERE {_FILTERS} AND c.created_at IS NOT NULL AND c.status IS DISTINCT FROM 'closed'
         AND last.direction = :last_direction
-        AND (:at_time IS NULL OR (last.created_at, c.id) > (:at_time, :at_id))
-    ORDER BY last.created_at, c.id LIMIT :max_rows
+        AND (:at_time IS NULL OR (turn.began_at, c.id) > (:at_time, :at_id))
+    ORDER BY turn.began_at, c.id LIMIT :max_rows
 """).bindparams(*_PARAMETERS)  # noqa: S608
 _LAST_DIRECTION = {Awaiting.US: "inbound", Awaiting.CUSTOMER: "outbound"}
 
@@ -119,9 +129,9 @@ def list_conversations(
     """Conversations, the latest first; with ``awaiting`` those where it is our or the customer's turn.
 
     These are the ones that are not closed, whoever has waited longest first, whether they have a ticket or
-    not; after an answer that could not be delivered it is our turn. A page's ``next``, or its ``token()``, as
-    ``before`` gets the following one. One statement. With ``awaiting`` its work grows with the conversations
-    that are not closed, by an index of these.
+    not, and however often they have written since; after an answer that could not be delivered it is our
+    turn. A page's ``next``, or its ``token()``, as ``before`` gets the following one. One statement.
+    With ``awaiting`` its work grows with the conversations that are not closed, by an index of these.
 
     Raises:
         InvalidValue: a bad filter, limit or cursor.
@@ -145,6 +155,6 @@ def list_conversations(
     following = None
     if len(rows) > limit:
         last = rows[limit - 1]
-        following = Cursor(last.created_at if awaiting is None else last.last_message_at, last.id)
+        following = Cursor(last.created_at if awaiting is None else last.waiting_since, last.id)
     items = [ConversationSummary.model_validate(row) for row in rows[:limit]]
     return Page[ConversationSummary](items=items, next=following)

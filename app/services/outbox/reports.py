@@ -18,6 +18,7 @@ from .._shared.checks import (
     checked_optional_text,
     checked_schema,
     checked_uuid,
+    require_transaction,
     stored_id,
 )
 from .messages import RANKS, as_message, lock_provider_id
@@ -111,7 +112,7 @@ def record_delivery(
     and None returned, as for one that names no message.
 
     Raises:
-        InvalidValue: a field cannot be stored.
+        InvalidValue: a field cannot be stored, or the session is in autocommit mode.
     """
     report = checked_schema("report", report, DeliveryReport)
     name = checked_optional_text("provider_message_id", report.provider_message_id, max_length=255)
@@ -141,6 +142,7 @@ def record_delivery(
         **outcome,
         "occurred_at": report.occurred_at,
     }
+    require_transaction(session)
     session.flush()
     message: Message | None = session.scalars(_REPORTED, values).one_or_none()
     if message is None and name is not None and customer_id is None:

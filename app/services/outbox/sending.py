@@ -10,7 +10,15 @@ from sqlalchemy.orm import Session
 
 from ...errors import MessageNotFound
 from ...models import Channel, Message
-from .._shared.checks import checked_flag, checked_number, checked_text, checked_time, checked_uuid, stored_id
+from .._shared.checks import (
+    checked_flag,
+    checked_number,
+    checked_text,
+    checked_time,
+    checked_uuid,
+    require_transaction,
+    stored_id,
+)
 from .messages import RANKS, as_message, lock_provider_id
 
 MAX_ATTEMPTS = 8
@@ -122,10 +130,11 @@ def sent(session: Session, message_id: UUID, *, provider_message_id: str) -> Mes
 
     Raises:
         MessageNotFound: there is no such message of ours.
-        InvalidValue: the id is ill-formed.
+        InvalidValue: the id is ill-formed, or the session is in autocommit mode.
     """
     message_id = checked_uuid("message_id", message_id)
     provider_message_id = checked_text("provider_message_id", provider_message_id, max_length=255)
+    require_transaction(session)
     session.flush()
     lock_provider_id(session, provider_message_id)
     values = {

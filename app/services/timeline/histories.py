@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import DateTime, Integer, Uuid, bindparam, select, tuple_
+from sqlalchemy import DateTime, Integer, Uuid, bindparam, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from ...errors import CustomerNotFound
@@ -27,6 +27,7 @@ _LATEST = (
             _MESSAGES.c.role,
             _MESSAGES.c.content,
             _MESSAGES.c.content_type,
+            func.coalesce(_MESSAGES.c.metadata.has_key("internal"), False).label("internal"),
             _MESSAGES.c.created_at,
             _MESSAGES.c.metadata["sent_at"].astext.label("sent_at"),
         )

@@ -103,10 +103,14 @@ def test_outside_the_window_only_a_template_goes_unless_the_caller_says_so():
     assert (by_twilio["ContentSid"], json.loads(by_twilio["ContentVariables"])) == ("HX1", {"1": "Zoë"})
 
 
-@pytest.mark.parametrize("url", ["https://desk.example/status", "https://desk.example/status?tenant=7"])
+@pytest.mark.parametrize(
+    "url",
+    ["https://desk.example/status", "https://desk.example/status?tenant=7", "https://desk.example/#top"],
+)
 def test_our_id_comes_back_with_a_report_of_twilio_s(url):
     callback = whatsapp.compose_twilio(delivery(), status_callback=url)["StatusCallback"]
-    assert callback == f"{url}{'&' if '?' in url else '?'}message_id={KEY}"
+    bare = url.partition("#")[0]
+    assert callback == f"{bare}{'&' if '?' in url else '?'}message_id={KEY}"
     form = {"MessageStatus": "sent", "MessageSid": "SM1", "From": "whatsapp:+14155238886"}
     assert whatsapp.parse_twilio_status(form, message_id=KEY).message_id == UUID(KEY)
     assert whatsapp.parse_twilio_status(form, message_id="7").message_id is None

@@ -77,6 +77,8 @@ FORM = {
         ("read", DeliveryStatus.READ),
         ("failed", DeliveryStatus.FAILED),
         ("undelivered", DeliveryStatus.FAILED),
+        ("canceled", DeliveryStatus.FAILED),
+        ("scheduled", DeliveryStatus.PENDING),
     ],
 )
 def test_a_status_of_twilio_says_what_became_of_our_message(word, status):

@@ -272,6 +272,21 @@ def test_pages_of_a_list_follow_each_other(session):
         assert seen == expected
 
 
+def test_who_asks_again_waits_no_shorter_and_is_not_listed_twice(session):
+    rows = [conversations.ingest(session, mail(id=f"<{n}@x.example>")).conversation_id for n in range(4)]
+    conversations.reply(session, rows[2], OURS)
+    conversations.ingest(session, mail(thread_id="<2@x.example>", references=("<2@x.example>",)))
+
+    first = conversations.list_conversations(session, awaiting="us", limit=2)
+    again = conversations.ingest(session, mail(thread_id="<0@x.example>", references=("<0@x.example>",)))
+    rest = conversations.list_conversations(session, awaiting="us", before=first.token())
+
+    assert again.conversation_id == rows[0]
+    assert ids(first) + ids(rest) == [rows[0], rows[1], rows[3], rows[2]]
+    waiting = conversations.get_conversation(session, rows[0])
+    assert waiting.waiting_since == first.items[0].last_message_at < waiting.last_message_at
+
+
 def test_one_conversation_is_read_in_one_statement(session, queries):
     first = conversations.ingest(session, mail(thread_id="<root@x>", subject="Password"))
     conversations.ingest(session, mail(thread_id="<root@x>", subject="Re: Password"))

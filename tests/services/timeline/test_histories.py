@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.errors import CustomerNotFound, InvalidValue
 from app.models import Channel, Customer, MessageDirection, MessageRole, uuid7
 from app.schemas import Cursor, HistoryEntry
-from app.services import timeline
+from app.services import conversations, timeline
 from app.testing import ConversationFactory, CustomerFactory, MessageFactory
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -46,6 +46,17 @@ def test_a_history_joins_the_channels_newest_first(session):
     assert (newest.channel, newest.conversation_channel) == (Channel.EMAIL, Channel.WHATSAPP)
     assert (page.items[1].direction, page.items[1].role) == (MessageDirection.OUTBOUND, MessageRole.AGENT)
     assert page.items[2].content == question.content
+
+
+def test_a_note_among_ourselves_says_that_it_is_one(session):
+    conversation = ConversationFactory()
+    MessageFactory(conversation=conversation, extra=None)
+    conversations.note(session, conversation.id, "a VIP", actor="human:7")
+    page = timeline.history(session, conversation.customer_id)
+    assert [(entry.content == "a VIP", entry.internal) for entry in page.items] == [
+        (True, True),
+        (False, False),
+    ]
 
 
 def test_a_page_is_one_statement_however_long_the_history(session, queries):
