@@ -88,7 +88,8 @@ def test_a_bar_is_met_by_what_is_fast_enough_and_by_nothing_else(result, benchma
         for row in run["rows"]:
             if row["contender"].startswith("ours"):
                 for name in ("median_ms", "beyond_ms"):
-                    row[name] = row[name] * factor
+                    # On a busy machine a few calls may be faster than SELECT 1.
+                    row[name] = abs(row[name]) * factor
                 row["delayed"]["median_ms"] *= factor
                 row["delayed"]["flights"] = factor
                 rates = row["per_second"]

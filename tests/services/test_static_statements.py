@@ -202,7 +202,7 @@ FOR_MANY_ROWS = {"bulk.import_customers", "bulk.import_messages", "bulk.import_t
 BUILDING = {
     "conversations.change_status", "customers.update_customer", "identity.attach_identifier",
     "identity.customers_with_identifiers", "identity.detach_identifier", "identity.verify_identifier",
-    "merging.get_merge", "merging.merge", "merging.unmerge", "privacy.place_hold", "privacy.release_hold",
+    "merging.get_merge", "merging.unmerge", "privacy.place_hold", "privacy.release_hold",
     "search.similar_tickets",
 }  # fmt: skip
 """They load or store entities, or write what differs from call to call: the statement is made each time, its
