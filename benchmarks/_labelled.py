@@ -30,10 +30,57 @@ _FLOATS = {"<f2": "e", "<f4": "f", "<f8": "d"}
 _INTEGERS = {"|i1": "b", "|u1": "B", "<i2": "h", "<i4": "i", "<i8": "q"}
 
 
+_NEEDED = ("vectors", "texts", "labels", "queries", "query_texts", "query_labels")
+_TOGETHER = (
+    ("vectors", "texts", "labels"),
+    ("queries", "query_texts", "query_labels"),
+    ("unanswerable", "unanswerable_texts"),
+)
+
+
+class BadSet(Exception):
+    """The file is no labelled set; says why."""
+
+
 def read_arrays(file: Path) -> dict[str, list[Any]]:
-    """Every array of an ``.npz`` file: texts and numbers, or rows of numbers."""
-    with zipfile.ZipFile(file) as archive:
-        return {name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()}
+    """Every array of an ``.npz`` file: texts and numbers, or rows of numbers.
+
+    Raises:
+        BadSet: it cannot be read, or an array is of what is neither.
+    """
+    arrays = {}
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for name in archive.namelist():
+                arrays[name.removesuffix(".npy")] = _array(archive.read(name))
+    except zipfile.BadZipFile:
+        raise BadSet("is no .npz file") from None
+    except OSError as error:
+        raise BadSet(error.strerror or "cannot be read") from None
+    except (ValueError, LookupError, SyntaxError, TypeError, struct.error) as error:
+        raise BadSet(f"the array {name.removesuffix('.npy')}: {error}") from None
+    return arrays
+
+
+def checked(arrays: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The arrays, if a set can be made of them.
+
+    Raises:
+        BadSet: one is missing or empty, two do not match, or texts are none or rows of several widths.
+    """
+    if missing := [name for name in _NEEDED if not arrays.get(name)]:
+        raise BadSet(f"has nothing in {', '.join(missing)}")
+    for names in _TOGETHER:
+        counts = {name: len(arrays.get(name, ())) for name in names}
+        if len(set(counts.values())) > 1:
+            raise BadSet(", ".join(f"{count} {name}" for name, count in counts.items()) + " do not match")
+    for name in ("texts", "query_texts", "unanswerable_texts"):
+        if not all(isinstance(one, str) and one.strip() for one in arrays.get(name, ())):
+            raise BadSet(f"{name} must be texts, none of them empty")
+    rows = [row for name in ("vectors", "queries", "unanswerable") for row in arrays.get(name, ())]
+    if not all(isinstance(row, list) for row in rows) or len({len(row) for row in rows}) != 1:
+        raise BadSet("vectors, queries and unanswerable must be rows of one width")
+    return arrays
 
 
 def _array(raw: bytes) -> list[Any]:
@@ -45,12 +92,16 @@ def _array(raw: bytes) -> list[Any]:
     data = raw[start:]
     if header["fortran_order"] and len(shape) > 1:
         raise ValueError("an array must be stored row by row")
+    if 0 in shape:
+        return []
     if kind.startswith("<U"):
         size = 4 * int(kind[2:])
         return [
             data[at : at + size].decode("utf-32-le").rstrip("\0") for at in range(0, size * shape[0], size)
         ]
-    code = (_FLOATS | _INTEGERS)[kind]
+    code = (_FLOATS | _INTEGERS).get(kind)
+    if code is None:
+        raise ValueError(f"is of {kind}; texts (<U), integers and floats are read")
     values = struct.unpack_from(f"<{len(data) // struct.calcsize(code)}{code}", data)
     if len(shape) == 1:
         return list(values)
@@ -63,7 +114,7 @@ class LabelledSet:
     model = "labelled-set"
 
     def __init__(self, file: Path) -> None:
-        arrays = read_arrays(file)
+        arrays = checked(read_arrays(file))
         self.texts, self.vectors, self.labels = (arrays[name] for name in ("texts", "vectors", "labels"))
         self.questions: list[tuple[str, Any]] = list(
             zip(arrays["query_texts"], arrays["query_labels"], strict=True)

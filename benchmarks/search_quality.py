@@ -30,13 +30,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from _labelled import LabelledSet
+from _labelled import BadSet, LabelledSet
 from _questions import TAGS, Question, load_questions
 from sqlalchemy.orm import Session
 
 from app.cli.desk import make_embedder as configured_embedder
 from app.database import make_engine
 from app.embeddings import Embedder
+from app.errors import CRMError, InvalidValue
 from app.schemas import Hit
 from app.services import knowledge, search
 from app.settings import load_settings
@@ -222,10 +223,21 @@ def report_refusals(
             f"{sum(one < least for one in others) / len(others):.3f} refused with {KEPT:.0%} kept"
         )
     questions = [text for text, _ in data.questions]
+    if min(len(questions), len(data.unanswerable)) < 2:
+        return
     for half in (0, 1):
-        search.calibrate(
-            session, questions[half::2], data.unanswerable[half::2], embedder=data, mode=mode, answered=KEPT
-        )
+        try:
+            search.calibrate(
+                session,
+                questions[half::2],
+                data.unanswerable[half::2],
+                embedder=data,
+                mode=mode,
+                answered=KEPT,
+            )
+        except InvalidValue as error:  # words alone may find nothing at all
+            print(f"{mode:8} is not calibrated on half {half + 1}: {error}")
+            continue
         answered, refused = (
             sum(bool(page) and page[0].confident for page in labelled_hits(session, data, texts, mode=mode))
             / len(texts)
@@ -273,9 +285,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, metavar="FILE.npz", help="a labelled set instead")
     options = parser.parse_args()
     if options.data is not None:
-        run_labelled(
-            options.data, options.modes.split(","), tuning=options.tune, database_url=options.database_url
-        )
+        try:
+            run_labelled(
+                options.data, options.modes.split(","), tuning=options.tune, database_url=options.database_url
+            )
+        except (BadSet, CRMError) as error:
+            raise SystemExit(f"{options.data}: {error}") from None
         return
     embedder = Remembering(make_embedder(options.embedder))
     halves = {half: [q for q in load_questions() if q.half == half] for half in ("tune", "test")}

@@ -95,7 +95,7 @@ class KnowledgeDocument(Base):
 
 
 class KnowledgeWord(Base):
-    """A word of the articles, as a stem and as spelled, by which a typing error is known; by a trigger."""
+    """A word of the articles, stem or as spelled, for words with a typing error; a trigger keeps them."""
 
     __tablename__ = "knowledge_words"
     __table_args__ = (
