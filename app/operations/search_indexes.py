@@ -182,12 +182,12 @@ def set_language(
     if not isinstance(fold_accents, bool):
         raise InvalidValue("fold_accents", "must be True or False")
     with engine.connect() as connection:
-        require_session(connection, _OF_A_BUILD)
-    comment = f"'{_ACCENTS_FOLDED}'" if fold_accents else "NULL"
-    with engine.begin() as connection:
         languages = connection.scalars(_LANGUAGES).all()
         if language not in languages:
             raise InvalidValue("language", f"must be one of {', '.join(languages)}")
+        require_session(connection, _OF_A_BUILD)
+    comment = f"'{_ACCENTS_FOLDED}'" if fold_accents else "NULL"
+    with engine.begin() as connection:
         for token, names in connection.execute(_DICTIONARIES, {"language": language}).all():
             connection.execute(
                 text(f"ALTER TEXT SEARCH CONFIGURATION crm ALTER MAPPING FOR {token} WITH {names}")

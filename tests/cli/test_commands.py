@@ -89,6 +89,7 @@ def test_of_a_file_that_fails_half_way_nothing_is_stored(
     assert count(engine, Message, ProviderMessage, Customer) == before
 
 
+@pytest.mark.own_connection("migrations hold a lock of their session")
 def test_the_schema_goes_up_and_down(crm: Run, empty: str) -> None:
     head = migrations.head()
 

@@ -140,6 +140,7 @@ def test_wait_ends_when_the_database_answers(crm: Run, crm_databases: Databases,
         crm_databases.drop(later)
 
 
+@pytest.mark.own_connection("the pooler answers for logins and databases")
 @pytest.mark.parametrize(
     ("change", "timeout", "problem"),
     [

@@ -27,6 +27,7 @@ from app.models import (
 )
 from app.testing import Databases
 
+pytestmark = pytest.mark.own_connection("migrations hold a lock of their session")
 Run = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -76,6 +76,7 @@ def urls(url: str, crm_databases: Databases, password: str) -> Iterator[dict[str
     crm_databases.drop(empty)
 
 
+@pytest.mark.own_connection("the pooler answers for logins and databases")
 @pytest.mark.parametrize(("database", "arguments", "line"), FAILURES)
 def test_what_goes_wrong_is_one_line_and_exit_code_1(
     crm: Run, urls: dict[str, str], database: str, arguments: list[str], line: str
@@ -114,6 +115,7 @@ def test_a_process_ends_in_order_without_a_server(process: Run, password: str) -
     assert_nothing_secret(ran, password)
 
 
+@pytest.mark.own_connection("migrations hold a lock of their session")
 def test_ctrl_c_ends_with_130_and_no_traceback(empty: str, environment: dict[str, str]) -> None:
     engine = make_engine(empty)
     with engine.connect() as connection:
@@ -160,6 +162,7 @@ def test_models_are_not_imported_before_they_are_used(environment: dict[str, str
     assert python(code, environment) == (0, "set()\n", "")
 
 
+@pytest.mark.own_connection("migrations hold a lock of their session")
 def test_a_statement_that_the_database_refuses_is_not_shown(crm: Run, crm_clone: Engine) -> None:
     with crm_clone.begin() as connection:
         connection.execute(text("ALTER TABLE customer_identifiers RENAME TO gone"))
@@ -169,6 +172,7 @@ def test_a_statement_that_the_database_refuses_is_not_shown(crm: Run, crm_clone:
     assert ran.problem == "crm: the database refused a statement (42P01)"
 
 
+@pytest.mark.own_connection("settings of a database reach only new connections to the server")
 def test_a_read_only_database_is_told_for_each_file(crm: Run, crm_clone: Engine, inbox: Path) -> None:
     with crm_clone.begin() as connection:
         connection.execute(

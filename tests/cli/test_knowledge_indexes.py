@@ -114,6 +114,7 @@ def test_what_is_prepared_is_shown_beside_the_model_that_answers(knowledge, of_a
     assert "old-1; beside it: lexical-1536-v1 (5)" in shown
 
 
+@pytest.mark.own_connection("a build's settings are a session's")
 def test_the_indexes_are_built_anew(knowledge, desk):
     ran = knowledge("reindex", "--memory", "64MB", "--workers", "0")
     assert ran.code == 0
@@ -138,6 +139,7 @@ def test_what_makes_no_sense_is_said_in_one_line(knowledge, arguments, problem):
     assert ran.problem.startswith(f"crm: {problem}")
 
 
+@pytest.mark.own_connection("a build's settings are a session's")
 def test_the_language_of_words_is_shown_and_changed(knowledge, desk):
     assert knowledge("language").out.strip() == "english"
     assert knowledge("language", "portuguese").out.strip() == "portuguese"

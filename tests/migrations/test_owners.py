@@ -16,11 +16,13 @@ from sqlalchemy.pool import NullPool
 
 from app import migrations
 from app.database import make_engine
+from app.errors import BackupError
 from app.migrations import back_up, restore
 from app.operations.doctor import examine
 from app.services import tickets
 from app.settings import Settings
 from app.testing import TicketFactory, bound_to
+from tests.migrations.test_backup import fake
 from tests.operations.conftest import call_pgvector_new
 
 pytestmark = pytest.mark.parametrize("server_of_major", [16], ids=["pg16"], indirect=True, scope="session")
@@ -103,6 +105,34 @@ def test_a_backup_is_restored(owner, tmp_path):
     restore(new, backup.path, settings=settings)
 
     same_record(old, new)
+
+
+def test_a_backup_that_may_not_be_restored_for_proof_is_read_to_its_end_and_counted(owner, tmp_path):
+    engine = owner.filled()
+    with engine.begin() as connection:
+        connection.exec_driver_sql('CREATE TABLE "a (b) ""c" AS SELECT \'\\.\' FROM generate_series(1, 9)')
+    with engine.connect() as connection:
+        backup = back_up(connection, tmp_path, settings=Settings(pg_bin=owner.server.programs))
+    assert not backup.restored
+    assert "read to its end and its rows counted; not restored for proof" in str(backup)
+
+
+# A pg_dump whose file lacks its end.
+CUT = """
+[ "$1" = --version ] && exec {programs}/pg_dump "$@"
+{programs}/pg_dump "$@" || exit 1
+for a; do case $a in --file=*) truncate -s -2000 "${{a#--file=}}";; esac; done
+"""
+
+
+def test_what_is_not_whole_is_refused_there_too(owner, tmp_path):
+    engine, programs = owner.filled(), tmp_path / "programs"
+    programs.mkdir()
+    (programs / "pg_restore").symlink_to(owner.server.programs / "pg_restore")
+    fake(programs, CUT.format(programs=owner.server.programs))
+    with engine.connect() as connection, pytest.raises(BackupError, match="cannot be read to its end"):
+        back_up(connection, tmp_path / "to", settings=Settings(pg_bin=programs))
+    assert list((tmp_path / "to").iterdir()) == []
 
 
 def test_a_plain_dump_is_restored_by_psql(owner):

@@ -162,6 +162,7 @@ def test_a_prefix_that_is_no_plain_name_is_refused_before_anything_is_asked(engi
         examine(engine, role_prefix=prefix)
 
 
+@pytest.mark.own_connection("settings of a database reach only new connections to the server")
 def test_a_search_path_that_begins_elsewhere_is_named_and_nothing_is_put_there(engine):
     name = make_url(engine.url).database
     run(engine, UNGUARDED, "CREATE SCHEMA mine", f"ALTER DATABASE {name} SET search_path = mine, public")

@@ -94,6 +94,8 @@ def running(folder: Path, major: int) -> Iterator[Server]:
         server = embedded.start(folder, major=major, durable=False)
         with psycopg.connect(plain(server), autocommit=True) as admin:
             admin.execute("ALTER SYSTEM SET wal_level = logical")
+            for workers in ("max_worker_processes", "max_logical_replication_workers"):
+                admin.execute(f"ALTER SYSTEM SET {workers} = 16")
         embedded.release(server)
         server = embedded.start(folder, major=major, durable=False)
     except EmbeddedUnavailable as error:
@@ -355,3 +357,43 @@ def goes_on_as(old: Desk, engine: Engine) -> None:
         tickets.change_status(session, ticket.id, "resolved", actor="human:7")
         assert tickets.verify_history(session) == []
     assert errors(engine) == set()
+
+
+def test_who_is_no_superuser_may_own_the_subscription(servers, old, subscribers):
+    """By PostgreSQL 16's role for it: it proves itself by a password, and writes as the tables' owner."""
+    with psycopg.connect(plain(servers[1]), autocommit=True) as admin:
+        admin.execute("CREATE DATABASE owned TEMPLATE template0")
+    new = Desk(make_engine(make_url(servers[1].url).set(database="owned"), poolclass=NullPool), PREFIX)
+    move(servers[1], "pg_dump", "--schema-only", source=old.admin.url, target="owned")
+    new.repair()
+    allow_mover(servers[0], old, new)
+    source = f"host={old.admin.url.query['host']} user=crm_mover password=moving dbname=crm"
+    mover = make_engine(new.admin.url.set(username="crm_mover"), isolation_level="AUTOCOMMIT")
+    with mover.connect() as connection:
+        connection.exec_driver_sql(f"CREATE SUBSCRIPTION owned CONNECTION '{source}' PUBLICATION upgrade")
+        try:
+            catch_up(old.admin, new.admin)
+            write_at_random(old, 300)
+            catch_up(old.admin, new.admin)
+        finally:
+            connection.exec_driver_sql("DROP SUBSCRIPTION owned")
+    mover.dispose()
+    new.run("REVOKE crm_owner FROM crm_mover; ALTER TABLE orders OWNER TO postgres")
+
+    assert rows(new.admin) == rows(old.admin)
+    assert errors(new.admin) <= {"ticket_numbers"}
+    with Session(new.admin) as session:
+        assert tickets.verify_history(session) == []
+
+
+def allow_mover(publisher: Server, old: Desk, new: Desk) -> None:
+    """What an administrator grants on both servers."""
+    hba = publisher.directory / "data" / "pg_hba.conf"
+    hba.write_text(f"local all crm_mover scram-sha-256\n{hba.read_text()}")
+    old.run("SELECT pg_reload_conf()")
+    old.run("CREATE ROLE crm_mover LOGIN REPLICATION PASSWORD 'moving'")
+    old.run("GRANT SELECT ON ALL TABLES IN SCHEMA public TO crm_mover")
+    new.run("CREATE ROLE crm_mover LOGIN")
+    new.run("GRANT pg_create_subscription, crm_owner TO crm_mover")
+    new.run("GRANT CREATE ON DATABASE owned TO crm_mover")
+    new.run("ALTER TABLE orders OWNER TO crm_owner")

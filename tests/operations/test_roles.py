@@ -206,6 +206,7 @@ def test_only_the_app_records_identity_events_and_only_through_the_function(desk
     assert refusal(desk, role, f"{insert} FROM customers") == REFUSED
 
 
+@pytest.mark.own_connection("the pooler answers for logins and databases")
 def test_the_owner_cannot_log_in_and_the_migrator_works_as_the_owner(desk):
     with pytest.raises(DBAPIError, match="not permitted to log in"):
         desk.login("owner").connect()
