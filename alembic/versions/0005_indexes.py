@@ -1,4 +1,4 @@
-"""Drop three indexes that repeat a unique key, replace a short one, and add the thirteen that queries miss.
+"""Drop three indexes that repeat a unique key, replace a short one, and add the fifteen that queries miss.
 
 - ``customers(email)``, ``customer_identifiers(identifier_type, identifier_value)`` and
   ``tickets(ticket_number)`` have a unique index already; the second one only costs writes.
@@ -9,6 +9,9 @@
 - ``tickets(resolved_at, id)`` of the resolved ones: what is due for closing, the longest resolved first.
 - ``customers(email)`` and ``customers(phone)`` by what all spellings of an address or a number share: a
   customer that another backend stored in its own spelling is found by them.
+- ``customers`` and ``customer_identifiers`` by the keys that customers may share who are one person: whose
+  duplicates are looked for finds them there. Hashes, by a GIN index each, without a list of what is pending:
+  that list would be read by every search.
 - ``conversations(created_at, id)`` of the open ones: whose turn it is is asked of these, and closed ones
   become ever more.
 - ``agent_metrics(recorded_at)``: the 24-hour report names no channel, so ``(channel, recorded_at)`` cannot
@@ -54,6 +57,13 @@ MISSING = {
         "'[0-9][0-9\\s()./\\u2000-\\u206f\\u2212\\u30fc-]*'), '[^0-9]', '', 'g'), 6)) "
         "WHERE phone IS NOT NULL"
     ),
+    "idx_customers_keys": (
+        "customers USING gin (customer_key_hashes(name, company, email, phone)) WITH (fastupdate = off)"
+    ),
+    "idx_identifiers_keys": (
+        "customer_identifiers USING gin (identifier_key_hashes(identifier_type, identifier_value)) "
+        "WITH (fastupdate = off)"
+    ),
     "idx_conversations_open": "conversations(created_at, id) WHERE status IS DISTINCT FROM 'closed'",
     "idx_metrics_time": (
         "agent_metrics(recorded_at) INCLUDE (channel, metric_type, value) WHERE channel IS NOT NULL"
@@ -61,12 +71,30 @@ MISSING = {
 }
 
 
+FUNCTIONS = {
+    "bare_text": "text",
+    "plain_company": "text",
+    "name_words": "text",
+    "plain_address": "text, text",
+    "address_keys": "text",
+    "person_keys": "text[], text",
+    "customer_key_hashes": "text, text, text, text",
+    "identifier_key_hashes": "text, text",
+    "key_holders": "text, integer",
+    "count_customers": "",
+}
+
+
 def upgrade() -> None:
+    for name in FUNCTIONS:
+        op.execute_file(name, version=1)
     replace(drop=REPEATED, create=MISSING)
 
 
 def downgrade() -> None:
     replace(drop=MISSING, create=REPEATED)
+    for name, arguments in reversed(FUNCTIONS.items()):
+        op.execute(f"DROP FUNCTION {name}({arguments})")
 
 
 def replace(*, drop: dict[str, str], create: dict[str, str]) -> None:

@@ -59,6 +59,12 @@ class Customer(Base):
         Index("idx_customers_phone", "phone", postgresql_where=text("phone IS NOT NULL")),
         Index("idx_customers_email_key", text(EMAIL_KEY)),
         Index("idx_customers_phone_key", text(PHONE_KEY), postgresql_where=text("phone IS NOT NULL")),
+        Index(
+            "idx_customers_keys",
+            text("customer_key_hashes(name, company, email, phone)"),
+            postgresql_using="gin",
+            postgresql_with={"fastupdate": "off"},
+        ),
     )
 
     id: Mapped[UUIDPrimaryKey]
@@ -96,6 +102,12 @@ class CustomerIdentifier(Base):
         code_check("channel", Channel),
         UniqueConstraint("identifier_type", "identifier_value"),
         Index("idx_identifiers_customer", "customer_id"),
+        Index(
+            "idx_identifiers_keys",
+            text("identifier_key_hashes(identifier_type, identifier_value)"),
+            postgresql_using="gin",
+            postgresql_with={"fastupdate": "off"},
+        ),
     )
 
     id: Mapped[UUIDPrimaryKey]

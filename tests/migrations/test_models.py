@@ -39,6 +39,10 @@ CATALOGUE = {
         FROM pg_sequences WHERE schemaname = 'public' ORDER BY 1
     """,
 }
+CALLED_BY_INDEXES = (
+    "article_hash", "folded_text", "text_words", "bare_text", "plain_company", "name_words", "plain_address",
+    "address_keys", "person_keys", "customer_key_hashes", "identifier_key_hashes",
+)  # fmt: skip
 
 
 def made_from_models(server):
@@ -46,7 +50,7 @@ def made_from_models(server):
     with create_engine(url, poolclass=NullPool).begin() as connection:
         connection.execute(text("CREATE EXTENSION vector"))
         connection.execute(text("CREATE TEXT SEARCH CONFIGURATION crm (COPY = english)"))
-        for function in ("article_hash", "folded_text", "text_words"):  # indexes call them
+        for function in CALLED_BY_INDEXES:
             connection.exec_driver_sql(sql_files.read(function, 1))
         Base.metadata.create_all(connection)
     return url

@@ -10,9 +10,13 @@ from app import migrations
 PINNED = "search_path=pg_catalog, public, pg_temp"
 # They name built-ins only, or ours by their schema, and are inlined for speed.
 FREE = {
+    "address_keys",
     "article_hash",
     "folded_text",
     "is_plain_actor",
+    "plain_address",
+    "plain_company",
+    "bare_text",
     "record_words_hash",
     "text_words",
     "ticket_field_change_hash",

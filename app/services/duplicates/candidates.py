@@ -62,8 +62,9 @@ def find_duplicates(
     less the more customers hold it. Pairs that ``reject_duplicate`` was told of are not offered, and absorbed
     customers do not appear. Nothing is merged.
 
-    One statement, and one more for a single customer. It reads the whole base; the cost grows with the base
-    and with the pairs that have something in common, not with the square of the base.
+    One statement, and one more for a single customer. For all pairs it reads the whole base; the cost grows
+    with the base and with the pairs that have something in common, not with the square of the base. For one
+    customer it reads those who share something with it, and of what is common one in a hundred customers.
 
     Raises:
         CustomerNotFound: there is no such customer.

@@ -10,7 +10,8 @@ not, 3 is 8 to 1.
 Linkage" (US Census Bureau, 2000): where ``h`` of ``N`` customers hold a value, another one holds it by chance
 with a probability of (h - 1) / N. For a name, which two people seldom share in full, it is the product of its
 words' own frequencies, unless more people than that have it. So a rare name says much, and a common one, a
-family's telephone or an office's mailbox little.
+family's telephone or an office's mailbox little. A domain or a company of more than one customer in a hundred
+says nothing for a pair, and a word of a name counts as no more common than that: nobody counts any further.
 
 Comparisons are not independent in three places, and there the model departs from the sum. Number, mailbox,
 domain and company all tell of the same household or office: only the best of them counts in full. A local
@@ -87,10 +88,13 @@ def _same_places(pair: Pair, base: int) -> Iterator[Evidence]:
     if holders := pair.mailbox:
         odds = _odds(holders, base, m=0.1, by_chance=0.0005)
         yield _shared(Signal.MAILBOX, "the same mailbox", holders, odds)
-    if holders := _holders_of_shared_domain(pair):
+    holders = _holders_of_shared_domain(pair)
+    if holders is not None and holders <= pair.most:
         odds = _odds(holders, pair.customers + _UNSEEN_DOMAINS, m=0.5)
         yield _shared(Signal.DOMAIN, "the same domain", holders, odds)
     likeness = _likeness_of_companies(pair)
+    if pair.company_holders > pair.most:
+        return
     if likeness == 1:
         odds = _odds(pair.company_holders, base, m=0.5)
         yield _shared(Signal.COMPANY, "the same company", pair.company_holders, odds)

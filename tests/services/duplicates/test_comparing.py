@@ -17,6 +17,7 @@ from app.services.duplicates.comparing import compare
 NOTHING: dict[str, Any] = {
     "b_is_older": False,
     "customers": 100_000,
+    "most": 1_100,
     "name_chance": 1e-8,
     "name_holders": 2,
     "company_holders": 10,
@@ -81,10 +82,17 @@ def test_a_common_name_and_a_large_company_weigh_little():
     by_words = [bits(Signal.NAME, name_chance=chance, **names) for chance in (1e-8, 1e-6, 1e-4)]
     by_holders = [bits(Signal.NAME, name_holders=holders, **names) for holders in (2, 20, 2000)]
     companies = {"a_company": "acme", "b_company": "acme"}
-    by_company = [bits(Signal.COMPANY, company_holders=holders, **companies) for holders in (2, 20, 2000)]
+    by_company = [bits(Signal.COMPANY, company_holders=holders, **companies) for holders in (2, 20, 1000)]
     for weights in (by_words, by_holders, by_company):
         assert weights == sorted(weights, reverse=True)
         assert weights[0] - weights[-1] > 5
+
+
+def test_a_domain_or_a_company_that_nobody_counted_to_the_end_says_nothing():
+    companies = {"a_company": "acme", "b_company": "acme"}
+    known = {"most": 1_100} | companies | mailboxes("ana@example.com", "ben@example.com", holders=1_101)
+    assert {one.signal for one in compare(pair(company_holders=1_101, **known))} == {Signal.PRIOR}
+    assert evidence(Signal.COMPANY, company_holders=1_100, **known) is not None
 
 
 @pytest.mark.parametrize(

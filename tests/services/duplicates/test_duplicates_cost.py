@@ -14,7 +14,7 @@ from app.database import make_engine
 from app.services import duplicates
 from app.services.duplicates.blocking import MOST_HOLDERS, PAIRS
 
-ARGUMENTS = {"only": None, "most": MOST_HOLDERS, "unseen": 1}
+ARGUMENTS = {"most": MOST_HOLDERS, "unseen": 1}
 
 
 @pytest.fixture
