@@ -72,6 +72,7 @@ CALLS = {
     "history": ["history", "ana@example.com"],
     "import": ["import", "FOLDER/people.csv"],
     "ingest": ["ingest", "FOLDER/mails"],
+    "knowledge calibrate": ["knowledge", "calibrate", "FOLDER/ours.txt", "FOLDER/others.txt"],
     "knowledge deactivate": ["knowledge", "deactivate", "old.md"],
     "knowledge embed": ["knowledge", "embed", "--only", "ticket"],
     "knowledge embed --dry-run": ["knowledge", "embed", "--dry-run"],
@@ -107,6 +108,8 @@ def places(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     """What stands for the words in capitals."""
     folder = tmp_path_factory.mktemp("json")
     (folder / "people.csv").write_text("email,name\nlea@example.com,Lea\n")
+    (folder / "ours.txt").write_text("How do I reset my password?\n")
+    (folder / "others.txt").write_text("How do zeppelins fly?\n")
     (folder / "mails").mkdir()
     (folder / "mails" / "one.eml").write_text(
         "From: lea@example.com\nTo: support@example.com\nMessage-ID: <one@example.com>\n\nHello"

@@ -112,7 +112,8 @@ def test_a_page_has_its_charts_and_the_figures_of_the_services(written: Path, en
     # Another test may have calibrated: then there is one more.
     assert page.charts()[: len(CHARTS)] == CHARTS
     assert page.words[page.words.index("tickets") + 1] == str(report.total.tickets)
-    assert f"{report.total.reopened} (25%)" in page.words
+    share = report.total.reopened / report.total.tickets
+    assert f"{report.total.reopened} ({share:.0%})" in page.words
     bars = [words for words in page.words if words.endswith((" opened", " resolved", " reopened"))]
     totals = {
         name: sum(int(words.split(": ")[1].split()[0]) for words in bars if words.endswith(f" {name}"))

@@ -117,16 +117,10 @@ FAULTS = {
         INSERT INTO customers (id, email) SELECT absorbed_id, 'b@example.com' FROM customer_redirects;
         ALTER TABLE customers ENABLE ALWAYS TRIGGER trg_customers_refuse_absorbed
     """,
-    "uncanonical_addresses": """
-        INSERT INTO customers (email, phone) VALUES ('Ann@Example.com', '+1 415 555 0103')
-    """,
-    "colliding_addresses": """
-        INSERT INTO customers (email) VALUES ('Bob@Example.com'), ('bob@example.com')
-    """,
+    "uncanonical_addresses": "INSERT INTO customers (email, phone) VALUES ('Al@X.example', '+1 415 555 0103')",
+    "colliding_addresses": "INSERT INTO customers (email) VALUES ('Bob@Example.com'), ('bob@example.com')",
     "unreadable_addresses": "INSERT INTO customers (email) VALUES ('nobody')",
-    "addresses_of_others": """
-        UPDATE customers SET email = 'P2@example.com' WHERE email = 'p0@example.com'
-    """,
+    "addresses_of_others": "UPDATE customers SET email = 'P2@example.com' WHERE email = 'p0@example.com'",
     "customers_without_identifiers": "INSERT INTO customers (email) VALUES ('raw@example.com')",
     "messages_of_others": """
         UPDATE messages SET customer_id = (SELECT id FROM customers WHERE email = 'p0@example.com')

@@ -323,7 +323,9 @@ def test_embeddings_and_searches_of_every_object(engine):
     with sessions.begin() as session:
         # Both lose their embeddings, in tables that the trigger's owner may change.
         tickets.change_status(session, ticket.id, TicketStatus.RESOLVED, resolution_notes="sent", **ME)
-        session.execute(text("UPDATE messages SET content = 'Where is it?' WHERE role = 'customer'"))
+        session.execute(
+            text("UPDATE messages SET content = 'Where is it?' WHERE id = :id"), {"id": message.message_id}
+        )
     transaction(sessions, indexing.fill_queue, embedder)
     transaction(sessions, indexing.embed_missing, embedder)
     with Session(engine) as session:

@@ -113,6 +113,7 @@ def test_a_move_is_on_record_where_an_old_merge_once_moved_the_same_row(session,
     identifier = CustomerIdentifierFactory(customer_id=two["other"])
     merge = merging.merge(session, two["one"], two["other"], actor="human:7", reason="one")
     merging.unmerge(session, merge.id, actor="human:7", reason="two")
+    session.execute(text("ALTER TABLE customer_merges DISABLE TRIGGER USER"))
     session.execute(text("UPDATE customer_merges SET merged_at = '2020-01-01', undone_at = '2020-01-02'"))
     before = len(events(session))
 
