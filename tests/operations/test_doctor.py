@@ -117,7 +117,7 @@ FAULTS = {
         INSERT INTO customers (id, email) SELECT absorbed_id, 'b@example.com' FROM customer_redirects;
         ALTER TABLE customers ENABLE ALWAYS TRIGGER trg_customers_refuse_absorbed
     """,
-    "uncanonical_addresses": "INSERT INTO customers (email, phone) VALUES ('Al@X.example', '+1 415 555 0103')",
+    "uncanonical_addresses": "INSERT INTO customers (email, phone) VALUES ('A@X.example', '+1 415 555 0103')",
     "colliding_addresses": "INSERT INTO customers (email) VALUES ('Bob@Example.com'), ('bob@example.com')",
     "unreadable_addresses": "INSERT INTO customers (email) VALUES ('nobody')",
     "addresses_of_others": "UPDATE customers SET email = 'P2@example.com' WHERE email = 'p0@example.com'",
