@@ -14,22 +14,20 @@ from ..errors import CRMError, InvalidValue
 from ..migrations import require_session
 from ..models import Base
 
-# They are GIN as those of words are, and do not depend on how words are read.
-_OTHERS = {"erasures_address_hashes_idx", "knowledge_words_trigrams_idx"}
 
-
-def _indexes(method: str) -> dict[str, str]:
+def _indexes(method: str, suffix: str = "") -> dict[str, str]:
     return {
         str(index.name): table.name
         for table in Base.metadata.sorted_tables
         for index in sorted(table.indexes, key=lambda index: str(index.name))
-        if index.dialect_options["postgresql"]["using"] == method and index.name not in _OTHERS
+        if index.dialect_options["postgresql"]["using"] == method and str(index.name).endswith(suffix)
     }
 
 
 VECTOR_INDEXES = _indexes("hnsw")
 """Index -> its table."""
-WORD_INDEXES = _indexes("gin")
+WORD_INDEXES = _indexes("gin", "_words")
+"""Those that depend on how words are read."""
 
 Progress = Callable[[str, int, int], None]
 """Called, from another thread, with the phase, what is done of it, and its total."""
