@@ -15,9 +15,9 @@ from app.testing import Databases
 
 pytestmark = pytest.mark.soak
 
-LEFT = 2_400
+LEFT = 1_200
 WIDTH = 12
-CATEGORIES = {"general": 2_100, "billing": 200, "account": 70, "feature": 28, "faq": 2}
+CATEGORIES = {"general": 900, "billing": 200, "account": 70, "feature": 28, "faq": 2}
 INDEX = {"name": "idx_knowledge_base_embedding"}
 READ = text("""
     SELECT sum(pg_stat_get_xact_tuples_returned(oid) + pg_stat_get_xact_tuples_fetched(oid)) FROM pg_class
