@@ -150,6 +150,7 @@ def rows_read(connection: Connection) -> tuple[list[str], int, int]:
     return plan, sum(row[1] for row in read), sum(row[2] for row in read)
 
 
+@pytest.mark.soak
 def test_one_customers_pairs_are_found_without_reading_the_base(crm_clone: Engine):
     """Those are counted who have a word or a domain that all have, but no more of them than the limit."""
     rows = 12_000

@@ -164,7 +164,7 @@ def test_the_lookup_reads_an_index_and_few_rows_of_many(session, queries, asked,
         text("""
             INSERT INTO customers (email, phone)
             SELECT 'Info@m\u00fcnchen' || n || '.example', '+49 (0)30 ' || 5000000 + n
-            FROM generate_series(1, 20000) AS n
+            FROM generate_series(1, 4000) AS n
         """)
     )
     session.execute(text("ANALYZE customers"))
