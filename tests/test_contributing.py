@@ -36,6 +36,7 @@ def test_every_room_of_the_package_is_on_its_map():
     assert [room for room in sorted(rooms) if f"`app/{room}" not in TEXT] == []
 
 
+@pytest.mark.own_connection("migrations hold a lock of their session")
 def test_its_way_to_a_revision_leads_to_one_that_goes_up_and_down(tmp_path, crm_databases: Databases):
     for name in ("app", "alembic", "scripts", "alembic.ini", "crm_digital_fte.py"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy

@@ -23,7 +23,13 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=name)
+def marked(page: Path) -> object:
+    """These two connect as one does without a pooler."""
+    own = [pytest.mark.own_connection("settings of a session do not pass")]
+    return pytest.param(page, marks=own if page.stem in ("connections", "scaling") else [])
+
+
+@pytest.mark.parametrize("page", [marked(page) for page in PAGES if BLOCK.search(page.read_text())], ids=name)
 def test_the_python_of_a_page_runs_from_top_to_bottom(page, crm_databases: Databases, monkeypatch):
     url = crm_databases.clone()
     monkeypatch.setenv("DATABASE_URL", url)

@@ -62,6 +62,7 @@ def test_it_is_refused_before_anything_is_sent(crm_clone: Engine, call, kind):
         assert session.scalar(select(func.count()).select_from(Customer)) == 0
 
 
+@pytest.mark.own_connection("settings of a session do not pass")
 def test_tools_that_read_work_without_a_transaction(crm_clone: Engine):
     with Session(crm_clone) as session, session.begin():
         tools = agent.tools(conversations.ingest(session, INBOUND).conversation_id)
