@@ -264,7 +264,7 @@ PAIRS_OF_ONE = text(
         of_own_pairs="AND CAST(:only AS uuid) IN (one_id, other_id)",
     )
 )
-"""The same of one customer, whoever that is compared with, and no more than that of the base."""
+"""The same for one customer: of the base it reads whom that is compared with, and counts."""
 
 
 def pairs(session: Session, customer_id: UUID | None) -> Iterator[Pair]:

@@ -58,7 +58,7 @@ def find_duplicates(
     """Pairs of customers who may be one person, the likeliest first: of the whole base or of one customer.
 
     A score is the sum of its evidence, in bits: 0 is as likely as not, and each bit doubles the odds. These
-    are Fellegi and Sunter's match weights; ``_comparing`` has the model and its sources. A value weighs the
+    are Fellegi and Sunter's match weights; ``comparing`` has the model and its sources. A value weighs the
     less the more customers hold it. Pairs that ``reject_duplicate`` was told of are not offered, and absorbed
     customers do not appear. Nothing is merged.
 
