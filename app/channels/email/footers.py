@@ -12,6 +12,7 @@ _DEVICES = listed(r"""
     nokia | motorola | oneplus | blackberry | smartphone | handy | mobiltelefon
     mobile(?: device| phone)? | telefon\w* | t[eé]l[eé]phone | m[oó]vil | telem[oó]vel | celular
     cellulare | telefoon | tablet | outlook | yahoo | gmx | web\.de | proton ?mail | thunderbird | gmail
+    superhuman | spark | tuta(?:nota)? | fair ?email | k-9(?: mail)? | blue ?mail | aqua ?mail | airmail
     mail | phone | device | appareil | courrier | correo | posta | poczta | \S{0,8}почты
 """)
 _SENT_FROM = listed(r"""

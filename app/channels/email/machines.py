@@ -29,6 +29,7 @@ _OTHER_WAYS = {
 
 _NO = frozenset({"", "0", "false", "no", "none"})
 _CALENDAR_ANSWERS = frozenset({"cancel", "counter", "declinecounter", "refresh", "reply"})
+_CALENDARS = frozenset({"application/ics", "text/calendar"})
 _METHOD = re.compile(rb"^METHOD:\s*([A-Za-z]+)", re.MULTILINE | re.IGNORECASE)
 
 
@@ -76,7 +77,7 @@ def _precedes(message: EmailMessage) -> bool:
 
 
 def _is_calendar_answer(part: MIMEPart) -> bool:
-    if mime.media_type(part) != "text/calendar":
+    if mime.media_type(part) not in _CALENDARS:
         return False
     method = mime.parameter(part, "method")
     if not method:

@@ -47,6 +47,8 @@ LEADS = compiled(
     rf"\s*(?:{any_of(*_LEADS)}[\s,./-]|{any_of(*_DAYS)}\w{{0,6}}\.?,\s|{any_of(*_EASTERN_LEADS)})"
 )
 """How such a line begins."""
+QUOTING = compiled(r"\s*(?:quoting|zitat von|citando|mensaje citado por)\s")
+"""How a line begins that has no such verb, but an address."""
 
 MOMENT = compiled(
     r"\b\d{1,2}[:.h]\d{2}\b|\b\d{1,4}[./-]\d{1,2}[./-]\d{2,4}\b|\b(?:19|20)\d\d\b",
@@ -134,6 +136,7 @@ _AUTOMATIC = listed(r"""
     abwesenheits(?:notiz|meldung|benachrichtigung|assistent) | abwesend | fuori ufficio | hors du bureau
     absente? du bureau | fraværs(?:besked|meddelelse|melding) | frånvaromeddelande | automatisk besked
     poza biurem | mimo kancelář | házon kívül | ofis dışında | 不在通知 | תשובה אוטומטית
+    автоответ(?:чик)? | abwesenheit | 부재중 ?자동 ?(?:회신|응답)
     tự động trả lời | r[eé]ponse automatique | absence du bureau | respuesta autom[aá]tica
     fuera de (?:la )?oficina | resposta autom[aáà]tica | fora do escrit[oó]rio | risposta automatica
     fuori sede | automatisch antwoord | afwezig(?:heidsbericht)? | odpowiedź automatyczna
@@ -152,7 +155,8 @@ _OF_NOTES = any_of(
     r"\(return", r"\(r[üu]ckkehr", r"\(retour", "out of the office", "au(?:ß|ss)er haus", "absente?"
 )
 AUTOMATIC_SUBJECT = compiled(
-    rf"\s*(?:{any_of(*_AUTOMATIC)}\s?(?:{_COLON}|\Z)|\[{any_of(*_AUTOMATIC)}\]|auto: .{{1,200}}{_OF_NOTES})"
+    rf"\s*(?:{any_of(*_AUTOMATIC)}(?:\s?(?:{_COLON}|\Z)| re{_COLON})|\[{any_of(*_AUTOMATIC)}\]"
+    rf"|auto: .{{1,200}}{_OF_NOTES})"
 )
 
 _BOUNCED = listed(r"""

@@ -28,6 +28,10 @@ STATUS = (
         "Vacation reply: x",
         "OOO: x",
         "Poza biurem: x",
+        "Out of Office Re: x",
+        "Автоответ: x",
+        "Abwesenheit: x",
+        "부재중 자동 회신: x",
         "不在通知: x",
         "AUTO: Ann Miller is out of the office (returning 05.01.2026)",
         "AUTO: Ann Müller ist außer Haus (Rückkehr am 05.01.2026)",
@@ -38,7 +42,7 @@ def test_an_autoresponder_s_subject_is_known(subject):
 
 
 @pytest.mark.parametrize(
-    "subject", ["Auto: brake noise", "Auto kaputt", "Out of the office chair: price?", "Vacation booking"]
+    "subject", ["Auto: brake noise", "Auto kaputt", "Out of the office chair: price?", "Absent reply"]
 )
 def test_a_person_s_subject_is_not_an_autoresponder_s(subject):
     assert not parsed(Subject=subject).auto_reply
@@ -49,8 +53,9 @@ def test_further_headers_of_autoresponders_are_known(header):
     assert parsed(**{header: "bulk"}).auto_reply
 
 
-def test_a_calendar_s_answer_is_known_in_small_letters():
-    message = parsed("begin:vcalendar\r\nmethod:reply\r\n", Content_Type="text/calendar")
+@pytest.mark.parametrize("kind", ["text/calendar", "application/ics"])
+def test_a_calendar_s_answer_is_known_in_small_letters(kind):
+    message = parsed("begin:vcalendar\r\nmethod:reply\r\n", Content_Type=kind)
 
     assert message.event is InboundEvent.CALENDAR
 
