@@ -29,7 +29,6 @@ _OTHER_WAYS = {
 
 _NO = frozenset({"", "0", "false", "no", "none"})
 _CALENDAR_ANSWERS = frozenset({"cancel", "counter", "declinecounter", "refresh", "reply"})
-_CALENDARS = frozenset({"application/ics", "text/calendar"})
 _METHOD = re.compile(rb"^METHOD:\s*([A-Za-z]+)", re.MULTILINE | re.IGNORECASE)
 
 
@@ -57,7 +56,9 @@ def event(message: EmailMessage) -> InboundEvent | None:
     if mime.media_type(message) == "multipart/report":
         kind = mime.parameter(message, "report-type")
         return InboundEvent.RECEIPT if kind == "disposition-notification" else InboundEvent.DELIVERY
-    return InboundEvent.CALENDAR if any(_is_calendar_answer(part) for part in mime.parts(message)) else None
+    return (
+        InboundEvent.CALENDAR if any(_is_calendar_answer(part) for part in mime.own_parts(message)) else None
+    )
 
 
 def _own_headers(message: EmailMessage) -> list[str]:
@@ -77,7 +78,7 @@ def _precedes(message: EmailMessage) -> bool:
 
 
 def _is_calendar_answer(part: MIMEPart) -> bool:
-    if mime.media_type(part) not in _CALENDARS:
+    if mime.media_type(part) != "text/calendar":
         return False
     method = mime.parameter(part, "method")
     if not method:

@@ -70,13 +70,19 @@ _ORIGINAL = listed(r"""
 _FORWARDED = listed(r"""
     forwarded message | forwarded by .{1,80} | weitergeleitete (?:nachricht|e-?mail)
     message transf[eé]r[eé] | mensaje reenviado | mensagem (?:re)?encaminhada | messaggio inoltrato
+    vidarebefordrat meddelande | videresendt (?:meddelelse|melding) | edelleenlähetetty viesti
+    перенаправленное сообщение | пересылаемое сообщение | přeposlaná zpráva | továbbított üzenet
+    i̇?letil(?:en|miş) (?:ileti|mesaj) | 転送されたメッセージ | 转发的?(?:消息|邮件) | 轉寄的?郵件 | 전달된 메(?:시지|일)
     doorgestuurd bericht | wiadomość przekazana dalej | (?:przekazana|treść przekazanej) wiadomo\w+
 """)
 _BEGINS = listed(r"""
     begin forwarded message | anfang der weitergeleiteten nachricht
     d[eé]but du message (?:r[eé]exp[eé]di[eé]|transf[eé]r[eé]) | inicio del mensaje reenviado
     in[ií]cio da mensagem (?:re)?encaminhada | inizio messaggio inoltrato | begin doorgestuurd bericht
-    początek przekazywanej wiadomości
+    początek przekazywanej wiadomości | start på videresendt besked | vidarebefordrat brev
+    videresendt melding | edelleenlähetetty viesti alkaa | начало переадресованного сообщения
+    začátek přeposlané zprávy | i̇?letilen iletinin başlangıcı | 転送されたメッセージ
+    (?:开始)?转发的邮件 | 开始转发的信息 | 開始轉寄郵件 | 전달된 메시지 시작
 """)
 # The shortest of them, QQ's in English, stands between long lines.
 ORIGINAL = compiled(

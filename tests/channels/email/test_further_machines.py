@@ -53,11 +53,26 @@ def test_further_headers_of_autoresponders_are_known(header):
     assert parsed(**{header: "bulk"}).auto_reply
 
 
-@pytest.mark.parametrize("kind", ["text/calendar", "application/ics"])
-def test_a_calendar_s_answer_is_known_in_small_letters(kind):
-    message = parsed("begin:vcalendar\r\nmethod:reply\r\n", Content_Type=kind)
+def test_a_calendar_s_answer_is_known_in_small_letters():
+    message = parsed("begin:vcalendar\r\nmethod:reply\r\n", Content_Type="text/calendar")
 
     assert message.event is InboundEvent.CALENDAR
+
+
+@pytest.mark.parametrize(
+    "enclosed",
+    [
+        "Content-Type: text/calendar; method=REPLY\r\n\r\nBEGIN:VCALENDAR\r\nMETHOD:REPLY",
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=C\r\n\r\n--C\r\n\r\nFailed\r\n--C--",
+        "Auto-Submitted: auto-replied\r\n\r\nI am away",
+    ],
+    ids=["calendar", "bounce", "autoresponder"],
+)
+def test_who_hands_on_what_a_machine_wrote_is_a_person(enclosed):
+    body = f"--B\r\n\r\nWhy do I get this?\r\n--B\r\nContent-Type: message/rfc822\r\n\r\n{enclosed}\r\n--B--"
+    message = parsed(body, Content_Type="multipart/mixed; boundary=B")
+
+    assert (message.event, message.auto_reply, message.new_text) == (None, False, "Why do I get this?")
 
 
 @pytest.mark.parametrize(
