@@ -150,7 +150,8 @@ def test_takeout_s_zip_is_read_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.zip", b"no zip"), ("a.zip", b""), ("a.tgz", b"\x1f\x8bx"), ("a.mbox", b"x"), ("a", b"")]
+    ("name", "content"),
+    [("a.zip", b"no zip"), ("a.zip", b""), ("a.tgz", b"\x1f\x8bx"), ("a.mbox", b"x"), ("a", b"")],
 )
 def test_what_is_no_archive_is_reported(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)

@@ -72,7 +72,8 @@ _FORWARDED = listed(r"""
     message transf[eé]r[eé] | mensaje reenviado | mensagem (?:re)?encaminhada | messaggio inoltrato
     vidarebefordrat meddelande | videresendt (?:meddelelse|melding) | edelleenlähetetty viesti
     перенаправленное сообщение | пересылаемое сообщение | přeposlaná zpráva | továbbított üzenet
-    i̇?letil(?:en|miş) (?:ileti|mesaj) | 転送されたメッセージ | 转发的?(?:消息|邮件) | 轉寄的?郵件 | 전달된 메(?:시지|일)
+    i̇?letil(?:en|miş) (?:ileti|mesaj) | 転送されたメッセージ | 转发的?(?:消息|邮件)
+    轉寄的?郵件 | 전달된 메(?:시지|일)
     doorgestuurd bericht | wiadomość przekazana dalej | (?:przekazana|treść przekazanej) wiadomo\w+
 """)
 _BEGINS = listed(r"""
