@@ -16,7 +16,8 @@ _DEVICES = listed(r"""
     mail | phone | device | appareil | courrier | correo | posta | poczta | \S{0,8}почты
 """)
 _SENT_FROM = listed(r"""
-    sent (?:from|with|via) | get outlook for | von meine[mr](?:/meine[mr])? | gesendet (?:von|mit|über)
+    sent (?:from|with|via) | get (?:outlook|bluemail) for | von meine[mr](?:/meine[mr])?
+    gesendet (?:von|mit|über)
     holen sie sich outlook | diese nachricht wurde von | envoy[eé] (?:de|depuis|à partir|avec)
     obtenez outlook | t[eé]l[eé]charge[zr]? outlook | enviado (?:desde|do|a partir|con|com|via)
     obtener outlook | obter (?:o )?outlook | inviato (?:da|dal) | (?:scarica|ottieni) outlook
@@ -48,10 +49,13 @@ _TAIL = listed(r"""
     versendet | verfasst | geschrieben | secure email | correo seguro | aus gesendet
     messagerie sécurisée | beveiligde e-?mail | sichere e-?mail | [^\s,]{0,12}[&\d][^\s,]{0,12}
 """)
-_LINK = r"\s?\]?[<(\[]?https?://\S{1,90}"
+_LINK = r"\s?\]?[<(\[]?\s?https?://\S{1,90}"
+# Some stand between characters that nobody sees.
+_UNSEEN = r"[\s\u200b-\u200f\u2060-\u2064\ufeff]"
 SENT_FROM = compiled(
-    rf"\s*{any_of(*_SENT_FROM)}(?!\w)(?:[\s,]{{1,3}}[^\s,]{{1,30}}){{0,6}}?"
+    rf"{_UNSEEN}*{any_of(*_SENT_FROM)}(?!\w)(?:[\s,]{{1,3}}[^\s,]{{1,30}}){{0,6}}?"
     rf"[\s,]{{1,3}}[^\s,\w]{{0,3}}{_DEVICE}(?:['\u2019-]\w{{1,4}})?(?!\w)"
-    rf"(?:{_LINK})?(?:[\s,-]{{1,3}}{any_of(*_DEVICES, *_TAIL)}(?!\w)){{0,10}}(?:{_LINK})?[\s.!\])>]*"
+    rf"(?:{_LINK})?(?:[\s,-]{{1,3}}{any_of(*_DEVICES, *_TAIL)}(?!\w)){{0,10}}(?:{_LINK})?"
+    rf"(?:[.!\])>]|{_UNSEEN})*"
     rf"|\s*{any_of(*_SENT_FROM_WHOLE)}(?:{_LINK})?[\s.]*"
 )

@@ -58,7 +58,8 @@ TIME = compiled(r"(?<![\d.])\d{1,2}(?::| ?h ?|[.](?=\d\d(?![\d.])))\d{2}(?!\d)")
 ADDRESS = compiled(r"[^\s<>@]{1,64}@[^\s<>@]{1,190}\.[^\s<>@]{1,60}")
 
 _ORIGINAL = listed(r"""
-    original (?:message|appointment|e-?mail) | (?:urspr[uü]ngliche|original)[ -]?(?:nachricht|e-?mail)
+    original (?:message|appointment|e-?mail) | (?:urspr[uü]ngliche|original)[ -]?(?:nachricht|(?:e-?)?mail)
+    (?:mail|correo|e-?mail) original | (?:e-?)?mail originale | oorspronkelijke? e-?mail
     message d['\u2019]origine | message original | mensaje original | mensagem original
     messaggio originale | oorspronkelijke? bericht | wiadomość oryginalna
     (?:oryginalna|pierwotna) wiadomość | original meddelelse | oprindelig meddelelse
@@ -88,6 +89,12 @@ _BEGINS = listed(r"""
 # The shortest of them, QQ's in English, stands between long lines.
 ORIGINAL = compiled(
     rf"\s*[-_=*]{{2,}}\s*{any_of(*_ORIGINAL)}.{{0,40}}?[-_=*]{{2,}}\s*|\s*-{{12,}}\s*original\s*-{{12,}}\s*"
+)
+BARE_ORIGINAL = compiled(rf"\s*{any_of(*_ORIGINAL)}\s*")
+"""The same where headers follow it at once."""
+# Notes and Zoho name the writer in it, GroupWise in a line of its own kind.
+ORIGINAL_OF = compiled(
+    rf"\s*-{{3,}}\s?\w.{{0,250}}{any_of(*_WROTE)}\s?{_COLON}?\s?-{{3,}}\s*|\s*>>> \S.{{0,250}} >>>\s*"
 )
 FORWARDED = compiled(
     rf"\s*[-_=*]{{2,}}\s*{any_of(*_FORWARDED)}.{{0,40}}?[-_=*]{{2,}}\s*|\s*{any_of(*_BEGINS)}\s*{_COLON}\s*"

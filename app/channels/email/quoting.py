@@ -68,15 +68,22 @@ def _unmarked_quote(lines: list[str], *, is_hinted: bool) -> tuple[int, bool]:
         bare = marks.without(line)[:_MAX_LINE]
         if phrases.FORWARDED.fullmatch(bare):
             return number, True
+        if phrases.ORIGINAL_OF.fullmatch(bare) and _is_alone(lines, number + 1, bare):
+            return number, False
         if bare.strip() and not _is_quoted(line) and _begins_quote(lines, number, bare, is_hinted=is_hinted):
             return number, False
     return len(lines), False
 
 
+def _is_alone(lines: list[str], following: int, bare: str) -> bool:
+    """Whether a line tells of whom and when, and no marked quote is below it: then all is quoted there."""
+    return _names_moment_or_address(bare) and not any(map(_is_quoted, lines[following : following + 3]))
+
+
 def _begins_quote(lines: list[str], number: int, bare: str, *, is_hinted: bool) -> bool:
     if phrases.ORIGINAL.fullmatch(bare):
         return True
-    if phrases.RULE.fullmatch(bare):
+    if phrases.RULE.fullmatch(bare) or phrases.BARE_ORIGINAL.fullmatch(bare):
         below = (n for n in range(number + 1, min(number + 4, len(lines))) if lines[n].strip())
         return any(_is_head(lines, n) for n in list(below)[:1])
     return (

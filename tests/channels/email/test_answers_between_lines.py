@@ -57,3 +57,36 @@ def test_a_prompt_and_a_word_of_one_s_own_are_no_quote(body):
 
 def test_what_was_quoted_three_times_is_a_quote():
     assert parsed(">> newer\n>>> older\nYes", Subject="Re: 17").new_text == "Yes"
+
+
+HEAD = "From: S <s@us.example>\nTo: a@z.example\nDate: 5 Jan 2026 10:00\nSubject: 17"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"-----S <s@us.example> wrote: -----\n{HEAD}",
+        f"-----S <s@us.example> schrieb: -----\n{HEAD}",
+        "---- On Mon, 05 Jan 2026 10:00:00 +0000 S <s@us.example> wrote ----",
+        ">>> S <s@us.example> 05/01/2026 10:00 >>>",
+        f"  Original Message  \n{HEAD}",
+        f"----- Mail original -----\n{HEAD}",
+        f"----- Ursprüngliche Mail -----\n{HEAD}",
+        f"Sent via Superhuman ( https://sprh.example/?vip=a )\n\n{HEAD}",
+        f"\u2063Get BlueMail for Android \u200b\n\n{HEAD}",
+    ],
+)
+def test_what_further_programs_write_above_an_unmarked_quote_is_not_new(line):
+    assert parsed(f"Works now\n\n{line}\n\nPlease restart.", Subject="Re: 17").new_text == "Works now"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "---- part one, as I wrote: ----\nThe first",
+        "Original message\nwas the title of the page",
+        ">>> see the menu >>>\nIt is empty",
+    ],
+)
+def test_a_heading_of_the_writer_s_is_new(body):
+    assert parsed(f"Hello\n\n{body}", Subject="Re: 17").new_text == f"Hello\n\n{body}"
