@@ -36,6 +36,7 @@ _SENT_FROM_WHOLE = tuple(
     DEVICE\S{0,6} gönderildi | DEVICE\s?から(?:送信|送られた).{0,10} | נשלח מה-?DEVICE(?: שלי)?
     (?:发自|發自)(?:我的)?\s?DEVICE.{0,20} | 從我的\s?DEVICE\s?(?:傳送|寄出)
     (?:(?:나의|내)\s?)?DEVICE에서 보냄 | أُ?رسلت? من الـ\s?DEVICE
+    \[?yahoo mail: search, organi[sz]e, conquer\]?
     outlook (?:für|voor|för) .{2,12} (?:beziehen|downloaden|hämtas) | outlook for .{2,10} を入手
     (?:获取|取得) outlook for .{2,10} | .{2,10}용 outlook 다운로드 | .{2,10} için outlook\S{0,4} edinin
 """)

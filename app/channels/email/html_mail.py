@@ -27,12 +27,15 @@ _SIGNATURE_CLASSES = frozenset(
     {
         "gmail_signature",
         "gmail_signature_prefix",
+        "k9mail-signature",
         "moz-signature",
         "protonmail_signature_block",
         "tutanota_signature",
     }
 )
-_SIGNATURE_IDS = frozenset({"applemailsignature", "ms-outlook-mobile-signature", "signature"})
+_SIGNATURE_IDS = frozenset(
+    {"applemailsignature", "ms-outlook-mobile-signature", "signature", "ymail_android_signature"}
+)
 _ALL_AFTER_IDS = frozenset({"appendonsend", "divrplyfwdmsg", "replyforwardheader"})
 # Outlook for Windows draws a line above the headers of what it quotes.
 _OUTLOOK_LINE = re.compile(r"border:none;border-top:solid#(?:b5c4df|e1e1e1)1\.0pt")

@@ -28,6 +28,8 @@ FORWARD = (
         (f"<p>Yes</p>{GMAIL}S skrev mandag:<br>{QUOTE}Q</blockquote></div>", "Yes"),
         (f"<p>Yes</p>{GMAIL}{FORWARD}<p>You owe us 5.</p><blockquote>Q</blockquote></div>", "Yes"),
         (f"<p>Yes</p>{GMAIL}{FORWARD}<p>You owe us 5.</p></div>", "Yes"),
+        ('<p>Yes</p><div id="ymail_android_signature"><a href="https://y.example">Yahoo</a></div>', "Yes"),
+        ('<p>Yes</p><div class="k9mail-signature">Ann</div>', "Yes"),
         ('<p>Yes</p><div name="quote" style="border-left:2px solid"><b>Von:</b> S<br>Q</div>', "Yes"),
     ],
 )  # fmt: skip

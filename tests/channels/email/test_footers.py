@@ -49,6 +49,7 @@ def test_a_sentence_that_begins_like_a_footer_is_the_writer_s(line, below):
         "Wysłane z iPhone'a",
         "Skickat från min iPhone",
         "Sent via Superhuman",
+        "Yahoo Mail: Search, Organize, Conquer",
         "Sent with Spark",
         "Gesendet mit Tutanota",
         "Отправлено с iPhone",
