@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -36,13 +37,14 @@ _BEFORE = b"\xef\xbb\xbf\r\n"
 _FLAGS = re.compile(r"[:;!]2,([A-Za-z]*)\Z")
 _ESCAPED_FROM = re.compile(rb">+From ")
 _MAILDIR = ("cur", "new")
+_TARS = (".tar", ".tgz", ".tar.gz")
 
 
 def is_archive(path: Path) -> bool:
-    """Whether it is an mbox, a zip or a Maildir: more than one mail, or at least meant for more."""
+    """Whether it is an mbox, a zip, a tar or a Maildir: more than one mail, or at least meant for more."""
     if path.is_dir():
         return all((path / name).is_dir() for name in _MAILDIR)
-    if path.suffix.lower() in (".zip", ".mbox") or path.name.lower().endswith(".mbox.gz"):
+    if path.name.lower().endswith((".zip", ".mbox", ".mbox.gz", *_TARS)):
         return True
     try:
         with path.open("rb") as file:
@@ -110,6 +112,8 @@ def _of_maildir(path: Path, report: OnProblem) -> Iterator[tuple[str, bytes]]:
 def _file(path: Path, report: OnProblem) -> Iterator[tuple[str, bytes]]:
     if path.suffix.lower() == ".zip":
         yield from _zipped(path, report)
+    elif path.name.lower().endswith(_TARS):
+        yield from _in_tar(path, report)
     elif path.suffix.lower() == ".gz":
         yield from _unpacked(path, report)
     else:
@@ -144,6 +148,18 @@ def _zipped(path: Path, report: OnProblem) -> Iterator[tuple[str, bytes]]:
                         yield from _messages(f"{path}/{member}", file, report)
     except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
         report(str(path), InvalidPayload("file", "cannot be read as a zip file"))
+
+
+def _in_tar(path: Path, report: OnProblem) -> Iterator[tuple[str, bytes]]:
+    """In the order of the archive, which is read once: looking for a place in it would read all before it."""
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                if member.isfile() and not member.name.rpartition("/")[2].startswith("."):
+                    file = cast(IO[bytes], archive.extractfile(member))
+                    yield from _messages(f"{path}/{member.name}", file, report)
+    except (OSError, ValueError, EOFError, zlib.error, tarfile.TarError):
+        report(str(path), InvalidPayload("file", "cannot be read as a tar file"))
 
 
 def _messages(source: str, file: IO[bytes], report: OnProblem) -> Iterator[tuple[str, bytes]]:

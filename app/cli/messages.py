@@ -74,8 +74,8 @@ def ingest(
         list[Path],
         typer.Argument(
             metavar="PATH",
-            help="Payloads (.eml, .form, .json), archives of mail (mbox, Maildir, Takeout's zip), or folders "
-            "of them. - is one on standard input.",
+            help="Payloads (.eml, .form, .json), archives of mail (mbox, Maildir, Takeout's zip or tgz), or "
+            "folders of them. - is one on standard input.",
         ),
     ],
     *,

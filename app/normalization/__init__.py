@@ -52,7 +52,7 @@ from .identifiers import (
     search_key,
 )
 from .numbers import normalize_phone, normalize_whatsapp
-from .texts import MAX_LENGTH, normalize_name, without_addresses
+from .texts import MAX_LENGTH, normalize_name, without_addresses, without_names
 
 __all__ = [
     "MAX_LENGTH",
@@ -72,4 +72,5 @@ __all__ = [
     "placeholder_email",
     "search_key",
     "without_addresses",
+    "without_names",
 ]

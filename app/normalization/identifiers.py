@@ -11,8 +11,13 @@ from .numbers import STORED_NUMBER, normalize_phone, normalize_whatsapp, parsed_
 from .texts import folded_digits
 
 # Shared mailboxes such as support@ and info@ are read by people and stay out of this list.
+_NO_ANSWERS = (
+    r"(?:no|do[-_.]?not)[-_.]?reply|no[-_.]?respond[ae]r?|n[aã]o[-_.]?respond[ae]r?|non[-_.]?rispondere"
+    r"|ne[-_.]?pas[-_.]?r[eé]pondre|nicht[-_.]?antworten|keine[-_.]?antwort|niet[-_.]?(?:be)?antwoorden"
+)
+# Of a service among others of one house, as in calendar-noreply@ and noreply-accounts@.
 _ROBOT = re.compile(
-    r"(?:(?:no|do[-_.]?not)[-_.]?reply|mailer-daemon|postmaster|notifications?|bounces?(?:-.*\d.*)?)(?:\+.*)?"
+    rf"(?:(?:[^+]*[-_.])?(?:{_NO_ANSWERS})(?:[-_.].*)?|mailer-daemon|postmaster|notifications?|bounces?(?:-.*\d.*)?)(?:\+.*)?"
 )
 
 _COUNTING = ("12345678901234567890", "01234567890123456789")

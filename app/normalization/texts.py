@@ -21,6 +21,7 @@ _BLANK = re.compile(
 # Persian, Indic scripts and emoji are spelled with joiners and tags; no other format character is.
 _SPELLED_WITH = re.compile("[\u200c\u200d\U000e0020-\U000e007f]")
 
+_INITIALS = 2
 _ADDRESS = re.compile(
     r"<?[^\s<>(),;:\"']+@[^\s<>(),;:\"']+>?"
     r"|(?:whatsapp:)?\+[0-9][0-9 ()./-]{5,20}[0-9]"
@@ -35,6 +36,28 @@ def without_addresses(text: str) -> str:
     '550 (address) is unknown'
     """
     return _ADDRESS.sub("(address)", text)
+
+
+def without_names(text: str, person: str | None, company: str | None = None) -> str:
+    """The text without a person's name, whole or any longer word of it as it is spelt, and the company's.
+
+    >>> without_names("Refunded Ann Lee (ACME Ltd), as Mrs Lee asked", "Ann Lee", "ACME Ltd")
+    'Refunded (name) ((name)), as Mrs (name) asked'
+    """
+    words = [word for word in (person or "").split() if len(word) > _INITIALS and word[0].isupper()]
+    for name in filter(None, (person, company, *words)):
+        text = _named(name.strip()).sub("(name)", text)
+    return text
+
+
+def _named(name: str) -> re.Pattern[str]:
+    """The name between other words; in a script without capitals nothing parts it from them.
+
+    One word counts only as it is spelt: people are called Will and May.
+    """
+    is_parted = name.lower() != name.upper()
+    flags = re.IGNORECASE if " " in name else 0
+    return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)" if is_parted else re.escape(name), flags)
 
 
 def normalize_name(value: str | None) -> str | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import mailbox
+import tarfile
 import zipfile
 from email.message import EmailMessage
 from pathlib import Path
@@ -148,7 +150,8 @@ def test_takeout_s_zip_is_read_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.zip", b"no zip"), ("a.zip", b""), ("a.mbox", b"x"), ("a", b"")]
+    ("name", "content"),
+    [("a.zip", b"no zip"), ("a.zip", b""), ("a.tgz", b"\x1f\x8bx"), ("a.mbox", b"x"), ("a", b"")],
 )
 def test_what_is_no_archive_is_reported(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
@@ -200,6 +203,27 @@ def test_an_archive_packed_by_gzip_is_read_as_far_as_it_goes(tmp_path, cut):
     assert archives.is_archive(path)
     assert len(messages) == (0 if cut else 2)
     assert problems == ([(str(path), "file")] if cut else [])
+
+
+@pytest.mark.parametrize("name", ["Takeout.tgz", "mails.tar.gz", "mails.tar"])
+def test_takeout_s_other_form_is_read_as_it_is(tmp_path, name):
+    path = tmp_path / name
+    text = "".join(f"{SEPARATORS['classic']}\n{mail(number)}\n" for number in (1, 2))
+    members = {"Takeout/Mail/All.mbox": text, "Takeout/a.eml": mail(3), "Takeout/.x": text, "Takeout/b": "no"}
+    with tarfile.open(path, "w" if name.endswith(".tar") else "w:gz") as archive:
+        for member, content in members.items():
+            info = tarfile.TarInfo(member)
+            info.size = len(content.encode())
+            archive.addfile(info, io.BytesIO(content.encode()))
+        link = tarfile.TarInfo("Takeout/c.eml")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+
+    messages, problems = read(path)
+
+    assert archives.is_archive(path)
+    assert len(messages) == 3
+    assert problems == [(f"{path}/Takeout/b", "file")]
 
 
 def test_of_a_maildir_drafts_and_what_was_thrown_away_are_passed_over(tmp_path):

@@ -36,7 +36,8 @@ _IN_QUOTES = re.compile(r"""\A(['"])(.*)\1\Z""", re.DOTALL)
 _IN_BRACKETS = re.compile(r"\A\[(?:mailto:)?([^\[\]]*@[^\[\]]*)\]?\Z", re.IGNORECASE)
 _BETWEEN = re.compile(r"[\s,;]+")
 _SPACED = re.compile(r"(?<=[^\s,;])[ \t]{0,9}([@.])[ \t]{0,9}(?=[^\s@])")
-_ROUTE = re.compile(r"\A@[^:]*:|\Amailto:", re.IGNORECASE)
+# A route, or a protocol: of a link, or of Exchange's own addresses.
+_ROUTE = re.compile(r"\A(?:@[^:]*:|(?:.*[\"'=])?(?:mailto|smtp):)", re.IGNORECASE)
 
 
 class Author(NamedTuple):
@@ -155,7 +156,7 @@ def _address(written: str) -> str | None:
         words = _BETWEEN.split(_SPACED.sub(r"\1", whole))
         whole = next((word for word in reversed(words) if "@" in word), "")
     local, _, domain = whole.rpartition("@")
-    domain = domain.partition("?")[0].rstrip(".")
+    domain = domain.partition("?")[0].rstrip(".'\"")
     return f"{local}@{domain}" if local and domain else None
 
 

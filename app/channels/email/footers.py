@@ -12,10 +12,12 @@ _DEVICES = listed(r"""
     nokia | motorola | oneplus | blackberry | smartphone | handy | mobiltelefon
     mobile(?: device| phone)? | telefon\w* | t[eé]l[eé]phone | m[oó]vil | telem[oó]vel | celular
     cellulare | telefoon | tablet | outlook | yahoo | gmx | web\.de | proton ?mail | thunderbird | gmail
+    superhuman | spark | tuta(?:nota)? | fair ?email | k-9(?: mail)? | blue ?mail | aqua ?mail | airmail
     mail | phone | device | appareil | courrier | correo | posta | poczta | \S{0,8}почты
 """)
 _SENT_FROM = listed(r"""
-    sent (?:from|with|via) | get outlook for | von meine[mr](?:/meine[mr])? | gesendet (?:von|mit|über)
+    sent (?:from|with|via) | get (?:outlook|bluemail) for | von meine[mr](?:/meine[mr])?
+    gesendet (?:von|mit|über)
     holen sie sich outlook | diese nachricht wurde von | envoy[eé] (?:de|depuis|à partir|avec)
     obtenez outlook | t[eé]l[eé]charge[zr]? outlook | enviado (?:desde|do|a partir|con|com|via)
     obtener outlook | obter (?:o )?outlook | inviato (?:da|dal) | (?:scarica|ottieni) outlook
@@ -34,6 +36,7 @@ _SENT_FROM_WHOLE = tuple(
     DEVICE\S{0,6} gönderildi | DEVICE\s?から(?:送信|送られた).{0,10} | נשלח מה-?DEVICE(?: שלי)?
     (?:发自|發自)(?:我的)?\s?DEVICE.{0,20} | 從我的\s?DEVICE\s?(?:傳送|寄出)
     (?:(?:나의|내)\s?)?DEVICE에서 보냄 | أُ?رسلت? من الـ\s?DEVICE
+    \[?yahoo mail: search, organi[sz]e, conquer\]?
     outlook (?:für|voor|för) .{2,12} (?:beziehen|downloaden|hämtas) | outlook for .{2,10} を入手
     (?:获取|取得) outlook for .{2,10} | .{2,10}용 outlook 다운로드 | .{2,10} için outlook\S{0,4} edinin
 """)
@@ -47,10 +50,13 @@ _TAIL = listed(r"""
     versendet | verfasst | geschrieben | secure email | correo seguro | aus gesendet
     messagerie sécurisée | beveiligde e-?mail | sichere e-?mail | [^\s,]{0,12}[&\d][^\s,]{0,12}
 """)
-_LINK = r"\s?\]?[<(\[]?https?://\S{1,90}"
+_LINK = r"\s?\]?[<(\[]?\s?https?://\S{1,90}"
+# Some stand between characters that nobody sees.
+_UNSEEN = r"[\s\u200b-\u200f\u2060-\u2064\ufeff]"
 SENT_FROM = compiled(
-    rf"\s*{any_of(*_SENT_FROM)}(?!\w)(?:[\s,]{{1,3}}[^\s,]{{1,30}}){{0,6}}?"
+    rf"{_UNSEEN}*{any_of(*_SENT_FROM)}(?!\w)(?:[\s,]{{1,3}}[^\s,]{{1,30}}){{0,6}}?"
     rf"[\s,]{{1,3}}[^\s,\w]{{0,3}}{_DEVICE}(?:['\u2019-]\w{{1,4}})?(?!\w)"
-    rf"(?:{_LINK})?(?:[\s,-]{{1,3}}{any_of(*_DEVICES, *_TAIL)}(?!\w)){{0,10}}(?:{_LINK})?[\s.!\])>]*"
+    rf"(?:{_LINK})?(?:[\s,-]{{1,3}}{any_of(*_DEVICES, *_TAIL)}(?!\w)){{0,10}}(?:{_LINK})?"
+    rf"(?:[.!\])>]|{_UNSEEN})*"
     rf"|\s*{any_of(*_SENT_FROM_WHOLE)}(?:{_LINK})?[\s.]*"
 )

@@ -15,9 +15,10 @@ _LINK = re.compile(r"https?://\S+")
 _MAX_DEPTH = 8
 _MAX_PICTURES = 50
 _CLOSED = frozenset({"blockquote", "div", "p", "pre", "section", "span", "table", "td", "tr"})
-_QUOTE_CLASSES = frozenset(
-    {"protonmail_quote", "tutanota_quote", "yahoo_quoted", "zmail_extra", "freemail_quote", "qt"}
-)
+_QUOTE_CLASSES = frozenset({"tutanota_quote", "yahoo_quoted", "zmail_extra", "freemail_quote", "qt"})
+# Around a blockquote and the line that introduces it; answers between the lines stand in it, too.
+_CONTAINER_CLASSES = frozenset({"gmail_quote", "protonmail_quote"})
+_QUOTE_NAMES = frozenset({"quote"})
 _QUOTE_IDS = frozenset({"olk_src_body_section", "mail-editor-reference-message-container"})
 _INTRODUCTION_CLASSES = frozenset(
     {"gmail_attr", "moz-cite-prefix", "moz-email-headers-table", "outlookmessageheader"}
@@ -26,12 +27,15 @@ _SIGNATURE_CLASSES = frozenset(
     {
         "gmail_signature",
         "gmail_signature_prefix",
+        "k9mail-signature",
         "moz-signature",
         "protonmail_signature_block",
         "tutanota_signature",
     }
 )
-_SIGNATURE_IDS = frozenset({"applemailsignature", "ms-outlook-mobile-signature", "signature"})
+_SIGNATURE_IDS = frozenset(
+    {"applemailsignature", "ms-outlook-mobile-signature", "signature", "ymail_android_signature"}
+)
 _ALL_AFTER_IDS = frozenset({"appendonsend", "divrplyfwdmsg", "replyforwardheader"})
 # Outlook for Windows draws a line above the headers of what it quotes.
 _OUTLOOK_LINE = re.compile(r"border:none;border-top:solid#(?:b5c4df|e1e1e1)1\.0pt")
@@ -50,10 +54,10 @@ _Attributes = dict[str, str]
 class _State:
     """What holds for the text inside one element."""
 
-    __slots__ = ("depth", "is_container", "mark", "tag")
+    __slots__ = ("depth", "mark", "tag")
 
-    def __init__(self, tag: str, depth: int, mark: str, *, is_container: bool = False) -> None:
-        self.tag, self.depth, self.mark, self.is_container = tag, depth, mark, is_container
+    def __init__(self, tag: str, depth: int, mark: str) -> None:
+        self.tag, self.depth, self.mark = tag, depth, mark
 
 
 def read(html: str) -> tuple[str, list[str]]:
@@ -73,9 +77,13 @@ class _Mail(Converter):
         self._states = [_State("", 0, "")]
         self._open: dict[str, int] = {}
         self._all_after = ""
+        self._contained_from = 0
+        self._is_introduced = False
+        self._is_quote_past = False
 
     def marked(self) -> str:
         """The text; a blank line between two quoted ones is quoted too."""
+        self._settle_contained(marks.INTRODUCTION)
         lines = _settled(self.text().split("\n"))
         for number in range(1, len(lines) - 1):
             if not lines[number] and all(
@@ -107,7 +115,32 @@ class _Mail(Converter):
         state = self._states[-1]
         if state.depth:
             return marks.QUOTED + "> " * state.depth
+        if state.mark == marks.CONTAINED and self._is_quote_past:
+            return self._all_after
         return self._all_after or state.mark
+
+    def _settle_contained(self, mark: str) -> None:
+        """Say what the text is that the present container has shown so far."""
+        for number in range(self._contained_from, len(self._out)):
+            self._out[number] = self._out[number].replace(marks.CONTAINED, mark)
+        self._contained_from = len(self._out)
+
+    def _enter_container(self) -> None:
+        self._settle_contained(marks.INTRODUCTION)
+        self._is_introduced = self._is_quote_past = False
+
+    def _enter_quote(self, classes: set[str]) -> None:
+        """Of a container whose introduction is marked, what else stands above the quote is the writer's.
+
+        Not above any quote: a forwarded message, which stands in a container too, may hold one.
+        """
+        is_programs = self._is_introduced and bool(classes & _CONTAINER_CLASSES)
+        self._settle_contained("" if is_programs else marks.INTRODUCTION)
+        self._is_quote_past = True
+
+    def _enter_introduction(self) -> None:
+        self._settle_contained(marks.INTRODUCTION if self._is_introduced else "")
+        self._is_introduced = True
 
     def _picture(self, attributes: _Attributes) -> None:
         is_tracker = attributes.get("width") in ("0", "1") or attributes.get("height") in ("0", "1")
@@ -120,17 +153,24 @@ class _Mail(Converter):
         identity = attributes.get("id", "").lower().removeprefix("x_")
         style = re.sub(r"\s", "", attributes.get("style", "")[:500].lower())
         if tag == "blockquote" and _is_quote(attributes, classes, style):
-            outer.mark = "" if outer.is_container else outer.mark
+            if not outer.depth:
+                self._enter_quote(classes)
             return _State(tag, min(outer.depth + 1, _MAX_DEPTH), marks.QUOTED)
         if identity in _ALL_AFTER_IDS:
             self._all_after = marks.QUOTED
         elif _OUTLOOK_LINE.search(style):
             self._all_after = self._all_after or marks.BELOW_LINE
-        if classes & _QUOTE_CLASSES or identity in _QUOTE_IDS:
+        is_named = tag == "div" and attributes.get("name", "").lower() in _QUOTE_NAMES
+        if classes & _QUOTE_CLASSES or identity in _QUOTE_IDS or is_named:
             return _State(tag, outer.depth, marks.QUOTED)
-        is_container = tag == "div" and "gmail_quote" in classes
-        mark = outer.mark or _mark_of(classes, identity, is_container=is_container)
-        return _State(tag, outer.depth, mark, is_container=is_container)
+        mark = _mark_of(classes, identity)
+        if tag == "div" and classes & _CONTAINER_CLASSES and not outer.depth:
+            self._enter_container()
+            mark = marks.CONTAINED
+        elif "gmail_attr" in classes and outer.mark == marks.CONTAINED:
+            self._enter_introduction()
+        inherited = "" if outer.mark == marks.CONTAINED and mark else outer.mark
+        return _State(tag, outer.depth, inherited or mark)
 
 
 def _settled(lines: list[str]) -> list[str]:
@@ -143,14 +183,13 @@ def _settled(lines: list[str]) -> list[str]:
     return [line.replace(marks.BELOW_LINE, mark) for line in lines]
 
 
-def _mark_of(classes: set[str], identity: str, *, is_container: bool) -> str:
+def _mark_of(classes: set[str], identity: str) -> str:
     """What an element's lines are that are not quoted."""
-    # Before its blockquote a container says who wrote what is quoted, in whatever language.
     if classes & _INTRODUCTION_CLASSES:
         return marks.INTRODUCTION
     if classes & _SIGNATURE_CLASSES or identity in _SIGNATURE_IDS:
         return marks.SIGNATURE
-    return marks.INTRODUCTION if is_container else ""
+    return ""
 
 
 def _is_quote(attributes: _Attributes, classes: set[str], style: str) -> bool:

@@ -9,9 +9,11 @@ from email.utils import parsedate_to_datetime
 
 from .. import _fields
 from . import mime
+from .authentication import without_comments
 
 _MESSAGE_ID = re.compile(r"<([^<>]+)>")
 _MAX_REFERENCES = 100
+_THREE_DIGITS = range(100, 1000)
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
@@ -52,12 +54,12 @@ def references(message: EmailMessage) -> tuple[str, ...]:
 
 
 def sent_at(message: EmailMessage) -> datetime | None:
-    return next((moment(value) for value in mime.values(message, "Date")[:1]), None)
+    return next((moment(without_comments(value)) for value in mime.values(message, "Date")[:1]), None)
 
 
 def received_at(message: EmailMessage) -> datetime | None:
     """When our own mail server got it, as the topmost Received says; never later than now."""
-    topmost = mime.values(message, "Received")[:1]
+    topmost = [without_comments(value) for value in mime.values(message, "Received")[:1]]
     return _fields.not_later_than_now(next((moment(value.rpartition(";")[2]) for value in topmost), None))
 
 
@@ -68,6 +70,8 @@ def moment(value: str) -> datetime | None:
     """
     try:
         written = datetime.fromisoformat(value) if _ISO.match(value) else parsedate_to_datetime(value)
-        return (written if written.tzinfo else written.replace(tzinfo=UTC)).astimezone(UTC)
+        # Of three digits a year counts from 1900 (RFC 5322, section 4.3).
+        year = written.year + 1900 if written.year in _THREE_DIGITS else written.year
+        return written.replace(year=year, tzinfo=written.tzinfo or UTC).astimezone(UTC)
     except (IndexError, OverflowError, TypeError, ValueError):
         return None

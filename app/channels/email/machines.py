@@ -56,7 +56,9 @@ def event(message: EmailMessage) -> InboundEvent | None:
     if mime.media_type(message) == "multipart/report":
         kind = mime.parameter(message, "report-type")
         return InboundEvent.RECEIPT if kind == "disposition-notification" else InboundEvent.DELIVERY
-    return InboundEvent.CALENDAR if any(_is_calendar_answer(part) for part in mime.parts(message)) else None
+    return (
+        InboundEvent.CALENDAR if any(_is_calendar_answer(part) for part in mime.own_parts(message)) else None
+    )
 
 
 def _own_headers(message: EmailMessage) -> list[str]:

@@ -13,8 +13,10 @@ INTRODUCTION = "\ufdd1"
 SIGNATURE = "\ufdd2"
 BELOW_LINE = "\ufdd3"
 """Below a line as Outlook draws it: quoted, if headers follow it."""
+CONTAINED = "\ufdd4"
+"""Beside a quote, in the element that a program puts around it: its introduction, or the writer's answers."""
 
-_ALL = re.compile(f"[{QUOTED}{INTRODUCTION}{SIGNATURE}{BELOW_LINE}]")
+_ALL = re.compile(f"[{QUOTED}{INTRODUCTION}{SIGNATURE}{BELOW_LINE}{CONTAINED}]")
 
 
 def without(text: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import binascii
+import itertools
 import quopri
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.message import EmailMessage, MIMEPart
 from email.parser import BytesParser
 from email.policy import EmailPolicy
@@ -80,6 +81,18 @@ def parts(message: EmailMessage) -> list[MIMEPart]:
     """The message and its first parts, depth first."""
     walk = message.walk()
     return tolerant(lambda: [part for part, _ in zip(walk, range(_MAX_PARTS), strict=False)], [])
+
+
+def own_parts(part: MIMEPart) -> list[MIMEPart]:
+    """The same without those of messages that it encloses."""
+    return list(itertools.islice(_own(part), _MAX_PARTS))
+
+
+def _own(part: MIMEPart) -> Iterator[MIMEPart]:
+    yield part
+    if part.is_multipart() and not media_type(part).startswith("message/"):
+        for child in part.iter_parts():
+            yield from _own(child)
 
 
 def transfer_encoding(part: MIMEPart) -> str:

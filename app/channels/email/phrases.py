@@ -47,6 +47,8 @@ LEADS = compiled(
     rf"\s*(?:{any_of(*_LEADS)}[\s,./-]|{any_of(*_DAYS)}\w{{0,6}}\.?,\s|{any_of(*_EASTERN_LEADS)})"
 )
 """How such a line begins."""
+QUOTING = compiled(r"\s*(?:quoting|zitat von|citando|mensaje citado por)\s")
+"""How a line begins that has no such verb, but an address."""
 
 MOMENT = compiled(
     r"\b\d{1,2}[:.h]\d{2}\b|\b\d{1,4}[./-]\d{1,2}[./-]\d{2,4}\b|\b(?:19|20)\d\d\b",
@@ -56,7 +58,8 @@ TIME = compiled(r"(?<![\d.])\d{1,2}(?::| ?h ?|[.](?=\d\d(?![\d.])))\d{2}(?!\d)")
 ADDRESS = compiled(r"[^\s<>@]{1,64}@[^\s<>@]{1,190}\.[^\s<>@]{1,60}")
 
 _ORIGINAL = listed(r"""
-    original (?:message|appointment|e-?mail) | (?:urspr[uü]ngliche|original)[ -]?(?:nachricht|e-?mail)
+    original (?:message|appointment|e-?mail) | (?:urspr[uü]ngliche|original)[ -]?(?:nachricht|(?:e-?)?mail)
+    (?:mail|correo|e-?mail) original | (?:e-?)?mail originale | oorspronkelijke? e-?mail
     message d['\u2019]origine | message original | mensaje original | mensagem original
     messaggio originale | oorspronkelijke? bericht | wiadomość oryginalna
     (?:oryginalna|pierwotna) wiadomość | original meddelelse | oprindelig meddelelse
@@ -68,17 +71,30 @@ _ORIGINAL = listed(r"""
 _FORWARDED = listed(r"""
     forwarded message | forwarded by .{1,80} | weitergeleitete (?:nachricht|e-?mail)
     message transf[eé]r[eé] | mensaje reenviado | mensagem (?:re)?encaminhada | messaggio inoltrato
+    vidarebefordrat meddelande | videresendt (?:meddelelse|melding) | edelleenlähetetty viesti
+    перенаправленное сообщение | пересылаемое сообщение | přeposlaná zpráva | továbbított üzenet
+    i̇?letil(?:en|miş) (?:ileti|mesaj) | 転送されたメッセージ | 转发的?(?:消息|邮件)
+    轉寄的?郵件 | 전달된 메(?:시지|일)
     doorgestuurd bericht | wiadomość przekazana dalej | (?:przekazana|treść przekazanej) wiadomo\w+
 """)
 _BEGINS = listed(r"""
     begin forwarded message | anfang der weitergeleiteten nachricht
     d[eé]but du message (?:r[eé]exp[eé]di[eé]|transf[eé]r[eé]) | inicio del mensaje reenviado
     in[ií]cio da mensagem (?:re)?encaminhada | inizio messaggio inoltrato | begin doorgestuurd bericht
-    początek przekazywanej wiadomości
+    początek przekazywanej wiadomości | start på videresendt besked | vidarebefordrat brev
+    videresendt melding | edelleenlähetetty viesti alkaa | начало переадресованного сообщения
+    začátek přeposlané zprávy | i̇?letilen iletinin başlangıcı | 転送されたメッセージ
+    (?:开始)?转发的邮件 | 开始转发的信息 | 開始轉寄郵件 | 전달된 메시지 시작
 """)
 # The shortest of them, QQ's in English, stands between long lines.
 ORIGINAL = compiled(
     rf"\s*[-_=*]{{2,}}\s*{any_of(*_ORIGINAL)}.{{0,40}}?[-_=*]{{2,}}\s*|\s*-{{12,}}\s*original\s*-{{12,}}\s*"
+)
+BARE_ORIGINAL = compiled(rf"\s*{any_of(*_ORIGINAL)}\s*")
+"""The same where headers follow it at once."""
+# Notes and Zoho name the writer in it, GroupWise in a line of its own kind.
+ORIGINAL_OF = compiled(
+    rf"\s*-{{3,}}\s?\w.{{0,250}}{any_of(*_WROTE)}\s?{_COLON}?\s?-{{3,}}\s*|\s*>>> \S.{{0,250}} >>>\s*"
 )
 FORWARDED = compiled(
     rf"\s*[-_=*]{{2,}}\s*{any_of(*_FORWARDED)}.{{0,40}}?[-_=*]{{2,}}\s*|\s*{any_of(*_BEGINS)}\s*{_COLON}\s*"
@@ -134,6 +150,7 @@ _AUTOMATIC = listed(r"""
     abwesenheits(?:notiz|meldung|benachrichtigung|assistent) | abwesend | fuori ufficio | hors du bureau
     absente? du bureau | fraværs(?:besked|meddelelse|melding) | frånvaromeddelande | automatisk besked
     poza biurem | mimo kancelář | házon kívül | ofis dışında | 不在通知 | תשובה אוטומטית
+    автоответ(?:чик)? | abwesenheit | 부재중 ?자동 ?(?:회신|응답)
     tự động trả lời | r[eé]ponse automatique | absence du bureau | respuesta autom[aá]tica
     fuera de (?:la )?oficina | resposta autom[aáà]tica | fora do escrit[oó]rio | risposta automatica
     fuori sede | automatisch antwoord | afwezig(?:heidsbericht)? | odpowiedź automatyczna
@@ -152,7 +169,8 @@ _OF_NOTES = any_of(
     r"\(return", r"\(r[üu]ckkehr", r"\(retour", "out of the office", "au(?:ß|ss)er haus", "absente?"
 )
 AUTOMATIC_SUBJECT = compiled(
-    rf"\s*(?:{any_of(*_AUTOMATIC)}\s?(?:{_COLON}|\Z)|\[{any_of(*_AUTOMATIC)}\]|auto: .{{1,200}}{_OF_NOTES})"
+    rf"\s*(?:{any_of(*_AUTOMATIC)}(?:\s?(?:{_COLON}|\Z)| re{_COLON})|\[{any_of(*_AUTOMATIC)}\]"
+    rf"|auto: .{{1,200}}{_OF_NOTES})"
 )
 
 _BOUNCED = listed(r"""

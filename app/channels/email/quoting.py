@@ -32,6 +32,10 @@ _MAX_HEADERS = 14
 _MAX_STRAYS = 3
 _MAX_LINE = 1000
 _BLANK_LINES = re.compile(r"\n{3,}")
+# Signs of bold and italic letters, and the marks that end a stretch written from right to left.
+_AFTER_COLON = "*_ \xa0\u200e\u200f\u202c\u2069"
+# What Python's console shows; mail programs quote what was quoted twice between lines of their own.
+_PROMPT = re.compile(r"\s*>>> ")
 
 
 def new_text(marked: str, *, is_reply: bool = False, is_forward: bool = False) -> str:
@@ -64,15 +68,22 @@ def _unmarked_quote(lines: list[str], *, is_hinted: bool) -> tuple[int, bool]:
         bare = marks.without(line)[:_MAX_LINE]
         if phrases.FORWARDED.fullmatch(bare):
             return number, True
+        if phrases.ORIGINAL_OF.fullmatch(bare) and _is_alone(lines, number + 1, bare):
+            return number, False
         if bare.strip() and not _is_quoted(line) and _begins_quote(lines, number, bare, is_hinted=is_hinted):
             return number, False
     return len(lines), False
 
 
+def _is_alone(lines: list[str], following: int, bare: str) -> bool:
+    """Whether a line tells of whom and when, and no marked quote is below it: then all is quoted there."""
+    return _names_moment_or_address(bare) and not any(map(_is_quoted, lines[following : following + 3]))
+
+
 def _begins_quote(lines: list[str], number: int, bare: str, *, is_hinted: bool) -> bool:
     if phrases.ORIGINAL.fullmatch(bare):
         return True
-    if phrases.RULE.fullmatch(bare):
+    if phrases.RULE.fullmatch(bare) or phrases.BARE_ORIGINAL.fullmatch(bare):
         below = (n for n in range(number + 1, min(number + 4, len(lines))) if lines[n].strip())
         return any(_is_head(lines, n) for n in list(below)[:1])
     return (
@@ -155,8 +166,10 @@ def _is_quoted(line: str) -> bool:
 
 
 def _quoted(lines: list[str]) -> list[bool]:
-    """Line by line, whether it is quoted. A single line that may be a comparison is not; nor is an arrow."""
+    """Line by line, whether it is quoted. A lone line that may compare is not, nor an arrow or a prompt."""
     quoted = [_is_quoted(line) for line in lines]
+    if all(map(_PROMPT.match, (line for line, is_quoted in zip(lines, quoted, strict=True) if is_quoted))):
+        return [False] * len(lines)
     for number, line in enumerate(lines):
         neighbours = quoted[max(0, number - 1) : number] + quoted[number + 1 : number + 2]
         if quoted[number] and _COMPARISON.match(line) and not any(neighbours):
@@ -200,11 +213,13 @@ def _length_of_introduction(above: list[str | None]) -> int:
 
 def _introduces(text: str) -> bool:
     """A line that ends with a colon and has the verb, or names a moment and an address in any language."""
-    bare = text.rstrip("*_ \xa0")
+    bare = text.rstrip(_AFTER_COLON)
     if not bare.endswith((*phrases.COLONS, "---")):
         return False
-    wrote = bool(phrases.WROTE.search(bare))
-    return wrote or (bool(phrases.MOMENT.search(bare)) and bool(phrases.ADDRESS.search(bare)))
+    if phrases.WROTE.search(bare):
+        return True
+    is_programs = phrases.MOMENT.search(bare) or phrases.QUOTING.match(bare)
+    return bool(is_programs) and bool(phrases.ADDRESS.search(bare))
 
 
 def _names_moment_or_address(text: str) -> bool:

@@ -101,7 +101,10 @@ def account(message: EmailMessage, own_accounts: Collection[str], aliases: Mappi
     addressed = own or next(iter(candidates), None)
     if addressed is None:
         raise InvalidPayload("To", "names no address, and no account was given")
-    return desk(addressed, aliases)
+    accounts = {canonical(address) for address in (*own_accounts, *aliases.values())}
+    # What is tagged comes to the account itself, unless there is one with the tag.
+    is_tagged = canonical(addressed) not in accounts and mailbox(addressed) in accounts
+    return desk(mailbox(addressed) if is_tagged else addressed, aliases)
 
 
 def desk(address: str, aliases: Mapping[str, str]) -> str:
@@ -159,8 +162,11 @@ def author_of(message: EmailMessage) -> addresses.Author:
         authors = [addresses.Author(ROBOT)]
     if not authors:
         raise InvalidPayload("From", "names no address" if values else "is missing")
-    address = _fields.address(charsets.header(authors[0].address), "From")
-    return authors[0]._replace(address=address, certain=authors[0].certain and len(values) == 1)
+    author = authors[0]
+    address = _fields.address(charsets.header(author.address), "From")
+    # What is invisible around an address may be another mailbox's, or domain's, for the server that checked.
+    is_certain = author.certain and len(values) == 1 and address == author.address
+    return author._replace(address=address, certain=is_certain)
 
 
 def _is_servers(message: EmailMessage) -> bool:

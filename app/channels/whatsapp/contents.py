@@ -14,6 +14,11 @@ from . import wording
 _MAX_LISTED = 50
 
 
+def kind_of(message: Fields) -> str:
+    """What a message without a usable type is by the objects in it."""
+    return next((kind for kind in _READERS if isinstance(message.value(kind), dict | list)), "unknown")
+
+
 def words(message: Fields, kind: str) -> str:
     """The text of a message; empty where its kind has none.
 

@@ -136,7 +136,7 @@ def _is_nothing(message: Fields) -> bool:
 
 def _message(message: Fields, value: Fields, received_at: datetime | None) -> InboundMessage:
     lenient = Lenient()
-    kind = lenient(message.text, "type", default="unknown")
+    kind = lenient(message.text, "type", default=None) or contents.kind_of(message)
     contact = senders.contact_of(message, value, lenient)
     change = senders.changed(message) if kind == "system" else None
     current = list(change.current) if change else senders.senders(message, contact, value, lenient)

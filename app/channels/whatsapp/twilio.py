@@ -22,6 +22,7 @@ _INCOMING = frozenset({"received", "receiving"})
 _KEPT = ("ButtonPayload", "InteractiveData", "FlowData", "ListId", "ListTitle")
 # What the person wrote or saw comes first; a flow's answers and a button without words are known by no other.
 _SAID = ("Body", "ButtonText", "ListTitle", "FlowData", "InteractiveData", "ButtonPayload", "ListId")
+_IDS = ("MessageSid", "SmsMessageSid", "SmsSid")
 _MAX_MEDIA = 100
 
 
@@ -37,13 +38,14 @@ def parse_twilio(form: Mapping[str, str], *, received_at: datetime | None = None
         InvalidPayload: id, sender or account is missing or unusable, or it is a status callback or an SMS.
     """
     fields, lenient = Fields(form, "form"), Lenient()
-    if (fields.text_or_none("MessageStatus") or "received").lower() not in _INCOMING:
+    statuses = (lenient(fields.text_or_none, key, default=None) for key in ("MessageStatus", "SmsStatus"))
+    if (next(filter(None, statuses), None) or "received").lower() not in _INCOMING:
         raise InvalidPayload("MessageStatus", "belongs to a status callback, not to a message")
     sender = fields.address("From")
     if not sender.startswith(_PREFIX) or sender == _PREFIX:
         raise InvalidPayload("From", "is not a WhatsApp sender")
     account = _fields.address(fields.text("To").removeprefix(_PREFIX), "To")
-    message_id = fields.text_or_none("MessageSid") or fields.text_or_none("SmsMessageSid")
+    message_id = next(filter(None, map(fields.text_or_none, _IDS)), None)
     files, urls = _media(fields, lenient)
     words = wording.lines(_words(fields, lenient), _location(fields, lenient))
     words = lenient(_fields.content, words, "Body", default="")

@@ -23,13 +23,12 @@ from ...schemas import (
 from ...schemas.prompts import cut, plain
 from .. import conversations, search, tickets, timeline
 from ..conversations.assurances import Scope
-from ..conversations.contexts import notes_for
+from ..conversations.solutions import find_solved
+from ..search.options import DEFAULT_WEIGHTS, checked_options
 
 _MAX_TICKETS = 20
 _MESSAGE_TOKENS = 500
 _ARTICLE_TOKENS = 1_000
-_NOTES_TOKENS = 200
-_MAX_SOLUTIONS = 3
 _TOLD = (TimelineKind.MESSAGE, TimelineKind.TICKET, TimelineKind.STATUS_CHANGE)
 _UNFINISHED = tuple(status for status in TicketStatus if status not in FINISHED)
 
@@ -69,19 +68,21 @@ def search_knowledge(turn: Turn, arguments: SearchKnowledge) -> dict[str, Any]:
 
 def find_solutions(turn: Turn, arguments: FindSolutions) -> dict[str, Any]:
     _require_proof(turn)
-    hits = search.search_tickets(
-        turn.session, arguments.query, limit=3 * _MAX_SOLUTIONS, status=FINISHED, **turn.search_options
+    options = checked_options(
+        arguments.query,
+        limit=1,
+        min_similarity=None,
+        min_score=None,
+        weights=DEFAULT_WEIGHTS,
+        **turn.search_options,
     )
-    # Nothing says whose ticket it was, nor how to reach them.
-    solutions = [
-        {
-            "category": str(hit.category),
-            "resolution_notes": _text(notes_for(hit, turn.scope.customer_id), _NOTES_TOKENS),
-        }
-        for hit in hits
-        if hit.resolution_notes
-    ]
-    return {"solutions": solutions[:_MAX_SOLUTIONS]}
+    solved = find_solved(turn.session, options, turn.scope.customer_id, refuse_other_models=True)
+    return {
+        "solutions": [
+            {"category": str(ticket.category), "resolution_notes": plain(ticket.resolution_notes)}
+            for ticket in solved
+        ]
+    }
 
 
 def read_conversation(turn: Turn, arguments: ReadConversation) -> dict[str, Any]:

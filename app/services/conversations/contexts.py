@@ -14,7 +14,6 @@ from ...embeddings import Embedder
 from ...errors import ConversationNotFound, InvalidVector
 from ...models import IdentifierType, ObjectType
 from ...models.knowledge import EMBEDDED_BY
-from ...normalization import without_addresses
 from ...schemas import (
     AgentContext,
     Assurance,
@@ -29,7 +28,6 @@ from ...schemas import (
     KnowledgeHit,
     SearchMode,
     SolvedTicket,
-    TicketHit,
     TranscriptEntry,
 )
 from ...schemas.prompts import cut, estimate_tokens
@@ -40,20 +38,18 @@ from ..search import statements
 from ..search.hits import Target, fetch_hits
 from ..search.options import DEFAULT_WEIGHTS, checked_options
 from .assurances import LEAST_ASSURANCE
+from .solutions import find_solved
 from .transcripts import transcript
 
 _MAX_TICKETS = 10
-_MAX_SOLVED = 3
 _MAX_NAMES = 5
 _QUESTION_TOKENS = 700
 _MESSAGES_TOKENS = 4_000
 _MESSAGE_TOKENS = 1_500
 _ARTICLES_TOKENS = 2_500
-_NOTES_TOKENS = 200
 _LINE_TOKENS = 60
 
 _ARTICLES = Target(statements.KNOWLEDGE, (ObjectType.KNOWLEDGE,), KnowledgeHit)
-_TICKETS = Target(statements.TICKETS, (ObjectType.TICKET,), TicketHit)
 # What is not to be disclosed does not leave the database.
 _FACTS = (
     text(f"""
@@ -145,15 +141,13 @@ def context(
     shown = _messages(page.items)
     question = _question(page.items)
     hits: list[KnowledgeHit] = []
-    solved: list[TicketHit] = []
+    solved: list[SolvedTicket] = []
     if question is not None:
         mode = SearchMode.TEXT if embedder is None and vector is None else SearchMode.HYBRID
         options = checked_options(question, vector, embedder, articles, None, None, mode, DEFAULT_WEIGHTS)
         hits = fetch_hits(session, _ARTICLES, {**options, "filters": {}}, refuse_other_models=False)
         if facts.discloses:
-            # Some have no notes.
-            search = {**options, "max_rows": 3 * _MAX_SOLVED, "filters": {"status": ["resolved", "closed"]}}
-            solved = fetch_hits(session, _TICKETS, search, refuse_other_models=False)
+            solved = find_solved(session, options, facts.customer_id, refuse_other_models=False)
     return AgentContext(
         conversation_id=conversation_id,
         customer_id=facts.customer_id,
@@ -170,7 +164,7 @@ def context(
             for ticket in facts.tickets
         ],
         articles=_articles(hits),
-        solved_tickets=_solved(solved, facts.customer_id),
+        solved_tickets=solved,
     )
 
 
@@ -271,22 +265,3 @@ def _articles(hits: Sequence[KnowledgeHit]) -> list[ContextArticle]:
             )
         )
     return shown
-
-
-def _solved(hits: Sequence[TicketHit], customer_id: UUID) -> list[SolvedTicket]:
-    with_notes = [hit for hit in hits if (hit.resolution_notes or "").strip()]
-    return [
-        SolvedTicket(
-            category=hit.category,
-            resolution_notes=cut(notes_for(hit, customer_id), _NOTES_TOKENS),
-            score=hit.score,
-            ticket_number=hit.ticket_number if hit.customer_id == customer_id else None,
-        )
-        for hit in with_notes[:_MAX_SOLVED]
-    ]
-
-
-def notes_for(hit: TicketHit, customer_id: UUID) -> str:
-    """How a ticket was solved; of somebody else's, without whom it names by address or number."""
-    notes = hit.resolution_notes or ""
-    return notes if hit.customer_id == customer_id else without_addresses(notes)

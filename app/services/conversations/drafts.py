@@ -6,20 +6,11 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from ...schemas import (
-    Identifier,
-    IdentityPolicy,
-    IdentityPolicyCode,
-    InboundEvent,
-    InboundMessage,
-)
+from ...schemas import Identifier, IdentityPolicy, IdentityPolicyCode, InboundMessage
 from .._shared.checks import canonical_account, checked_code, checked_flag, checked_schema
 from ..identity.reading import Call, Sender, call_of, read
-from .messages import refuse_own, values_of
+from .messages import EVENTS, refuse_own, values_of
 from .threads import placing
-
-EVENTS = frozenset(InboundEvent) - {InboundEvent.EDIT, InboundEvent.IDENTITY}
-"""What is about a message and is none itself: it opens nothing and wakes nobody."""
 
 
 class Draft(NamedTuple):

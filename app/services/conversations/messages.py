@@ -13,6 +13,8 @@ from ...schemas import InboundEvent, InboundMessage
 from .._shared.checks import checked_json, checked_kind, checked_text, stored_id
 from .redeliveries import DECIDED
 
+EVENTS = frozenset(InboundEvent) - {InboundEvent.EDIT, InboundEvent.IDENTITY}
+"""What is about a message and is none itself: it opens nothing and wakes nobody."""
 _OF_MACHINES = frozenset({InboundEvent.RECEIPT, InboundEvent.DELIVERY, InboundEvent.CALENDAR})
 _FACTS = frozenset(
     {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, DateTime, Text, Uuid, bindparam, text
@@ -114,10 +115,34 @@ def record_delivery(
     Raises:
         InvalidValue: a field cannot be stored, or the session is in autocommit mode.
     """
+    values = _values_of(report, aliases, customer_id)
+    require_transaction(session)
+    return _record(session, values)
+
+
+def record_deliveries(session: Session, reports: Iterable[DeliveryReport]) -> list[Message | None]:
+    """The same for a webhook's batch, in the order of the messages, so that two batches cannot block.
+
+    Raises:
+        InvalidValue: one is no report, or a field cannot be stored; nothing is written.
+    """
+    if isinstance(reports, str | bytes) or not isinstance(reports, Iterable):
+        raise InvalidValue("reports", "must be a list of reports")
+    batch = [_values_of(checked_kind("reports", report, DeliveryReport), (), None) for report in reports]
+    require_transaction(session)
+    order = sorted(range(len(batch)), key=lambda i: batch[i]["provider_message_id"] or "")
+    results: dict[int, Message | None] = {i: _record(session, batch[i]) for i in order}
+    return [results[i] for i in range(len(batch))]
+
+
+def _values_of(report: DeliveryReport, aliases: Collection[str], customer_id: UUID | None) -> dict[str, Any]:
+    """What a report says, as it is stored.
+
+    Raises:
+        InvalidValue: a field cannot be stored.
+    """
     report = checked_schema("report", report, DeliveryReport)
     name = checked_optional_text("provider_message_id", report.provider_message_id, max_length=255)
-    if name is None and report.message_id is None:
-        return None
     name = None if name is None else stored_id(report.channel, name)
     outcome = {
         "status": report.status.value,
@@ -128,7 +153,7 @@ def record_delivery(
     occurred_at = None if report.occurred_at is None else report.occurred_at.isoformat()
     facts = {fact: value for fact, value in {**outcome, "occurred_at": occurred_at}.items() if value}
     accounts = canonical_accounts(report.channel, report.account, aliases)
-    values = {
+    return {
         "channel": report.channel.value,
         "account": accounts[0],
         "accounts": accounts,
@@ -142,30 +167,21 @@ def record_delivery(
         **outcome,
         "occurred_at": report.occurred_at,
     }
-    require_transaction(session)
+
+
+def _record(session: Session, values: dict[str, Any]) -> Message | None:
+    name = values["provider_message_id"]
+    if name is None and values["message_id"] is None:
+        return None
     session.flush()
     message: Message | None = session.scalars(_REPORTED, values).one_or_none()
-    if message is None and name is not None and customer_id is None:
+    if message is None and name is not None and values["customer_id"] is None:
         # Under the lock that ``sent`` takes: either it sees the report, or this sees the message.
         lock_provider_id(session, name)
         message = session.scalars(_REPORTED, values).one_or_none()
         if message is None:
             session.execute(_KEEP_EARLY, values)
     return message
-
-
-def record_deliveries(session: Session, reports: Iterable[DeliveryReport]) -> list[Message | None]:
-    """The same for a webhook's batch, in the order of the messages, so that two batches cannot block.
-
-    Raises:
-        InvalidValue: one is no report, or a field cannot be stored; nothing is written.
-    """
-    if isinstance(reports, str | bytes) or not isinstance(reports, Iterable):
-        raise InvalidValue("reports", "must be a list of reports")
-    batch = [checked_kind("reports", report, DeliveryReport) for report in reports]
-    order = sorted(range(len(batch)), key=lambda i: batch[i].provider_message_id or "")
-    results: dict[int, Message | None] = {i: record_delivery(session, batch[i]) for i in order}
-    return [results[i] for i in range(len(batch))]
 
 
 def overtaken_by(status: DeliveryStatus) -> list[str]:

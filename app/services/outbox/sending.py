@@ -45,7 +45,10 @@ _SENT = as_message(
     ), named AS (
         INSERT INTO provider_messages (channel, account, provider_message_id, message_id)
         SELECT channel, account, :provider_message_id, :message_id FROM route
-        WHERE EXISTS (SELECT FROM messages WHERE id = :message_id AND direction = 'outbound')
+        WHERE EXISTS (
+            SELECT FROM messages WHERE id = :message_id AND direction = 'outbound'
+                AND NOT COALESCE(metadata ? 'internal', false)
+        )
         ON CONFLICT DO NOTHING
     ), early AS (
         DELETE FROM early_delivery_reports AS report USING route
@@ -77,7 +80,8 @@ _SENT = as_message(
                 ELSE COALESCE(metadata -> 'delivery', '{}')
             END || COALESCE((SELECT report FROM latest), '{}') || COALESCE((SELECT failure FROM late), '{}')
         )
-    WHERE id = :message_id AND direction = 'outbound' RETURNING messages.*
+    WHERE id = :message_id AND direction = 'outbound' AND NOT COALESCE(metadata ? 'internal', false)
+    RETURNING messages.*
     """,
     message_id=Uuid(),
     provider_message_id=Text(),
@@ -129,7 +133,7 @@ def sent(session: Session, message_id: UUID, *, provider_message_id: str) -> Mes
     Reports that came before are applied. Nothing happens the second time.
 
     Raises:
-        MessageNotFound: there is no such message of ours.
+        MessageNotFound: there is no such message of ours, or it is a note, which nobody sends.
         InvalidValue: the id is ill-formed, or the session is in autocommit mode.
     """
     message_id = checked_uuid("message_id", message_id)

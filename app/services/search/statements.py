@@ -84,6 +84,10 @@ MESSAGES = _of_one_type(
     f"o.delivery_status, o.processing_latency_ms, {_EXTRA}, o.created_at",
 )
 TICKETS = _of_one_type(ObjectType.TICKET, "tickets", _TICKET)
+_OWNER = "(SELECT {0} FROM customers WHERE customers.id = o.customer_id) AS customer_{0}"
+TICKETS_OF_WHOM = _of_one_type(
+    ObjectType.TICKET, "tickets", f"{_TICKET}, {_OWNER.format('name')}, {_OWNER.format('company')}"
+)
 
 
 def _any(object_type: ObjectType, table: str, columns: str, filters: str = "filters") -> str:

@@ -207,6 +207,8 @@ def test_the_thread_is_the_root_of_references_and_never_blank(headers, thread):
     [
         ("Mon, 16 Nov 2026 09:12:41 -0000", datetime(2026, 11, 16, 9, 12, 41, tzinfo=UTC)),
         ("Mon, 16 Nov 2026 09:12:41 GMT (UTC)", datetime(2026, 11, 16, 9, 12, 41, tzinfo=UTC)),
+        ("Mon, 16 Nov 126 09:12:41 +0000", datetime(2026, 11, 16, 9, 12, 41, tzinfo=UTC)),
+        ("(by hand) Mon, 16 Nov 2026 09:12:41 +0000", datetime(2026, 11, 16, 9, 12, 41, tzinfo=UTC)),
         ("yesterday", None),
         ("Mon, 99 Nov 2026 09:12:41 +0100", None),
         ("Fri, 31 Dec 9999 23:59:59 -2300", None),

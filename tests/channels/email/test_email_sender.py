@@ -326,3 +326,28 @@ def test_a_blank_or_a_sign_too_many_loses_no_mail_and_proves_nothing(written):
     sender = sender_of("mx.techcorp.io; dkim=pass header.d=example.com", sender=written)
 
     assert (sender.value, sender.verified) == ("ann@example.com", False)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "ann@example.com\u200b",
+        "\u200bann@example.com",
+        "Ann <ann@example.com\u200e>",
+        "\u2060ann@example.com",
+    ],
+)
+def test_what_is_invisible_beside_an_address_proves_nothing(written):
+    sender = sender_of("mx.techcorp.io; dkim=pass header.d=example.com", sender=written)
+
+    assert (sender.value, sender.verified) == ("ann@example.com", False)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["Ann <SMTP:ann@example.com>", "Ann <smtp:ann@example.com>", "Ann <a href='mailto:ann@example.com'>"],
+)
+def test_a_protocol_before_an_address_is_no_part_of_it(written):
+    sender = sender_of("mx.techcorp.io; dkim=pass header.d=example.com", sender=written)
+
+    assert (sender.value, sender.verified) == ("ann@example.com", False)

@@ -28,6 +28,10 @@ STATUS = (
         "Vacation reply: x",
         "OOO: x",
         "Poza biurem: x",
+        "Out of Office Re: x",
+        "Автоответ: x",
+        "Abwesenheit: x",
+        "부재중 자동 회신: x",
         "不在通知: x",
         "AUTO: Ann Miller is out of the office (returning 05.01.2026)",
         "AUTO: Ann Müller ist außer Haus (Rückkehr am 05.01.2026)",
@@ -38,7 +42,7 @@ def test_an_autoresponder_s_subject_is_known(subject):
 
 
 @pytest.mark.parametrize(
-    "subject", ["Auto: brake noise", "Auto kaputt", "Out of the office chair: price?", "Vacation booking"]
+    "subject", ["Auto: brake noise", "Auto kaputt", "Out of the office chair: price?", "Absent reply"]
 )
 def test_a_person_s_subject_is_not_an_autoresponder_s(subject):
     assert not parsed(Subject=subject).auto_reply
@@ -53,6 +57,22 @@ def test_a_calendar_s_answer_is_known_in_small_letters():
     message = parsed("begin:vcalendar\r\nmethod:reply\r\n", Content_Type="text/calendar")
 
     assert message.event is InboundEvent.CALENDAR
+
+
+@pytest.mark.parametrize(
+    "enclosed",
+    [
+        "Content-Type: text/calendar; method=REPLY\r\n\r\nBEGIN:VCALENDAR\r\nMETHOD:REPLY",
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=C\r\n\r\n--C\r\n\r\nFailed\r\n--C--",
+        "Auto-Submitted: auto-replied\r\n\r\nI am away",
+    ],
+    ids=["calendar", "bounce", "autoresponder"],
+)
+def test_who_hands_on_what_a_machine_wrote_is_a_person(enclosed):
+    body = f"--B\r\n\r\nWhy do I get this?\r\n--B\r\nContent-Type: message/rfc822\r\n\r\n{enclosed}\r\n--B--"
+    message = parsed(body, Content_Type="multipart/mixed; boundary=B")
+
+    assert (message.event, message.auto_reply, message.new_text) == (None, False, "Why do I get this?")
 
 
 @pytest.mark.parametrize(

@@ -104,3 +104,24 @@ def test_below_a_line_of_outlook_s_is_a_quote_only_where_its_headers_are():
 
     assert parsed(own, Content_Type="text/html").new_text == "First\n\nSecond, in a box.\n\nThird: the end"
     assert parsed(quote, Content_Type="text/html; charset=utf-8").new_text == "First"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-------- Vidarebefordrat meddelande --------",
+        "-------- Перенаправленное сообщение --------",
+        "-------- İletilmiş Mesaj --------",
+        "-------- 転送されたメッセージ --------",
+        "Start på videresendt besked:",
+        "Začátek přeposlané zprávy:",
+        "开始转发的邮件：",
+        "전달된 메시지 시작:",
+    ],
+)
+def test_a_line_above_a_forwarded_message_is_known_in_further_languages(line):
+    forwarded = f"{line}\n\nFrom: b@bank.example\nSubject: Bill\n\nYou owe us 5."
+
+    assert parsed(f"Is this you?\n\n{forwarded}").new_text == "Is this you?"
+    assert parsed(forwarded).new_text == forwarded
+    assert parsed(f"{line} so it says\nBut why?").new_text == f"{line} so it says\nBut why?"

@@ -69,7 +69,7 @@ SENDERS: dict[str, tuple[str, str, Facts]] = {
     "an old comment": (f"From: eva@z.example (Eva Lang){TO}\nSubject: Login", "I cannot sign in.", {"from": "eva@z.example", "name": "Eva Lang"}),
     "a company in brackets": (f"From: Eva [Lang AG] <eva@z.example>{TO}\nSubject: Login", "I cannot sign in.", {"from": "eva@z.example", "name": "Eva [Lang AG]"}),
     "to a colleague first": ("From: Eva <eva@z.example>\nTo: tom@us.example, \"Support, the team\" <Support@US.example>\nSubject: Login", "I cannot sign in.", {"account": "support@us.example"}),
-    "in blind copy": ("From: Eva <eva@z.example>\nTo: undisclosed-recipients:;\nDelivered-To: support+shop@us.example\nSubject: Login", "I cannot sign in.", {"account": "support+shop@us.example"}),
+    "in blind copy": ("From: Eva <eva@z.example>\nTo: undisclosed-recipients:;\nDelivered-To: support+shop@us.example\nSubject: Login", "I cannot sign in.", {"account": "support@us.example"}),
 }  # fmt: skip
 TEXTS: dict[str, tuple[str, str | bytes, Facts]] = {
     "outlook, windows letters": (f"{EVA}\nSubject: =?iso-8859-1?Q?=93Ma_commande=94_=80?=\nContent-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: base64", B64, {"content": "Où est ma commande ?", "subject": "“Ma commande” €"}),

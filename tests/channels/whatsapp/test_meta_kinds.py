@@ -273,3 +273,15 @@ def test_a_message_that_names_no_sender_is_not_the_contact_s_if_it_is_not_alone(
         "wamid.1"
     ]
     assert [message.provider_message_id for message in whatsapp.parse_meta(webhook(nameless))] == ["wamid.2"]
+
+
+@pytest.mark.parametrize(
+    ("message", "content"),
+    [
+        ({"text": {"body": "Hi"}}, "Hi"),
+        ({"text": None, "image": {"id": "1", "caption": "Broken"}}, "Broken"),
+        ({"text": None, "location": {"latitude": 1.5, "longitude": 2}}, "Location: 1.5, 2"),
+    ],
+)
+def test_a_message_without_a_type_is_what_it_holds(message, content):
+    assert one(type=None, **message).content == content

@@ -89,6 +89,10 @@ def test_an_id_that_does_not_fit_is_replaced_by_its_digest():
     assert parsed(MessageSid="a\0").provider_message_id != parsed(MessageSid="b\0").provider_message_id
 
 
+def test_the_oldest_name_of_the_id_will_do():
+    assert parsed(MessageSid=None, SmsMessageSid=None, SmsSid="SM9").provider_message_id == "SM9"
+
+
 def test_a_long_name_is_cut():
     assert parsed(ProfileName="n" * 300).profile.name == "n" * 255
 
@@ -108,6 +112,7 @@ def test_a_long_name_is_cut():
         ({"To": None}, "To"),
         ({"To": "whatsapp:"}, "To"),
         ({"MessageStatus": "delivered", "SmsStatus": "delivered"}, "MessageStatus"),
+        ({"SmsStatus": "undelivered"}, "MessageStatus"),
     ],
 )
 def test_a_malformed_form_is_refused_by_its_field(changes, field):

@@ -13,7 +13,7 @@ from app.errors import ConversationNotFound, InvalidValue
 from app.models import Message, Ticket, TicketFieldChange, TicketStatusChange, ToolCall
 from app.schemas import CustomerProfile, OutboundMessage
 from app.services import agent, conversations, identity, tickets
-from app.testing import KnowledgeBaseEntryFactory, MessageFactory, TicketFactory
+from app.testing import CustomerFactory, KnowledgeBaseEntryFactory, MessageFactory, TicketFactory
 from tests.services.conversations._messages import EMAIL, NUMBER, form, mail, whatsapp
 
 CLAIM = EMAIL.model_copy(update={"verified": False})
@@ -124,8 +124,12 @@ def test_in_a_group_no_tool_reads_what_others_there_must_not_know(session, known
 def test_how_others_were_helped_does_not_say_how_to_reach_them(session, verified):
     for owner, notes in (
         (
-            {"customer_id": TicketFactory().customer_id},
-            "Reset by SMS to +49 151 1234567, told bob@rival.example",
+            {
+                "customer_id": TicketFactory(
+                    customer=CustomerFactory(name="Bob Stone", company="Rival Ltd")
+                ).customer_id
+            },
+            "Reset for Bob Stone of Rival Ltd by SMS to +49 151 1234567, told Stone at bob@rival.example",
         ),
         ({"customer_id": tickets_owner(session, verified)}, "Reset it for ana@home.example"),
     ):
@@ -137,7 +141,7 @@ def test_how_others_were_helped_does_not_say_how_to_reach_them(session, verified
     tool = json.dumps(call(session, verified, "find_solutions", {"query": "Reset my password"}).content)
     context = conversations.context(session, verified.conversation_id).model_dump_json()
     for told in (tool, context):
-        assert "Reset by SMS to (address), told (address)" in told
+        assert "Reset for (name) of (name) by SMS to (address), told (name) at (address)" in told
         assert "ana@home.example" in told
 
 

@@ -75,6 +75,15 @@ def test_an_event_about_nothing_of_its_sender_s_is_said_and_writes_nothing(sessi
     assert counts(session) == before
 
 
+@pytest.mark.parametrize("group_id", [None, "G1"])
+def test_a_reaction_to_nothing_that_is_here_is_said_though_a_conversation_is_open(session, group_id):
+    conversations.ingest(session, whatsapp(id="wamid.1", group_id=group_id))
+    before = counts(session)
+    with pytest.raises(EventTargetNotFound):
+        conversations.ingest(session, reaction("wamid.unknown", group_id=group_id))
+    assert counts(session) == before
+
+
 def test_a_reaction_is_stored_once(session):
     conversations.ingest(session, whatsapp(id="wamid.1"))
     event = reaction("wamid.1")

@@ -155,6 +155,8 @@ def test_a_note_is_never_sent(session):
     assert (note.role, note.delivery_status) == (MessageRole.SYSTEM, None)
     assert note.extra == {"internal": True, "actor": "human:7"}
     assert outbox.claim(session) == []
+    with pytest.raises(MessageNotFound):
+        outbox.sent(session, note.id, provider_message_id="<1@us.example>")
 
 
 def test_what_another_backend_stores_or_cannot_be_addressed_is_not_sent(session):

@@ -6,6 +6,7 @@ from itertools import permutations
 
 import pytest
 
+from app.errors import InvalidValue
 from app.schemas import DeliveryReport, OutboundMessage
 from app.services import conversations, outbox
 from tests.services.conversations._messages import whatsapp
@@ -85,3 +86,26 @@ def test_a_message_that_was_given_up_and_is_reported_on_has_left(session):
     outbox.record_delivery(session, on_whatsapp("pending", message_id=message.id))
     assert message.delivery_status == "pending"
     assert "given_up" not in message.extra["delivery"]
+
+
+@pytest.mark.parametrize(
+    "facts", [{"reason": "x" * 10_001}, {"recipient": "a\0b"}, {"code": "\ud800"}, {"account": "a\0b"}]
+)
+def test_of_a_batch_with_a_report_that_cannot_be_stored_nothing_is(session, facts):
+    message = conversations.reply(
+        session, conversations.ingest(session, whatsapp()).conversation_id, OutboundMessage(content="Yes.")
+    )
+    outbox.sent(session, message.id, provider_message_id="SM1")
+    before = dict(message.extra)
+
+    with pytest.raises(InvalidValue):
+        outbox.record_deliveries(
+            session,
+            [
+                on_whatsapp("read"),
+                on_whatsapp("failed").model_copy(update={"provider_message_id": "SM2"} | facts),
+            ],
+        )
+
+    session.refresh(message)
+    assert (message.delivery_status, message.extra) == ("pending", before)
