@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     """Seconds that one statement of a migration may take; 0 is without limit, for builds of large indexes."""
 
     pg_bin: Path | None = None
-    """Folder with pg_dump and pg_restore for backups; by default those on PATH, else the embedded server's."""
+    """Folder with pg_dump and pg_restore for backups; by default from PATH, else the embedded server's."""
 
     default_region: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
     """ISO 3166 region for phone numbers written without a country code."""
