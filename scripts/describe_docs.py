@@ -110,8 +110,8 @@ def describe_tables() -> str:
     tables = _tables()
     return (
         "# Tables\n\n"
-        "What the models say. The eight tables have exactly the columns of the DDL; the others stand beside\n"
-        "them.\n\n"
+        "What the models say. The eight tables that the project began with have exactly the columns of\n"
+        "their DDL; the others stand beside them.\n\n"
         "[![The tables and their foreign keys](tables.svg)](tables.svg)\n\n"
         "A row of the right one belongs to one of the left; where the line is dashed, it need not.\n\n"
         "## A ticket's status\n\n"
@@ -156,13 +156,13 @@ def _columns(table: Table) -> str:
     mapper = next(mapper for mapper in Base.registry.mappers if mapper.local_table is table)
     meanings = _meanings(mapper)
     rows = [
-        f"| `{column.name}` | {type_} | {'' if column.nullable else 'not null'} | {meaning} |"
+        f"| `{column.name}` | {type_}{'' if column.nullable else ' not null'} | {meaning} |"
         for column in table.columns
         for type_ in [column.type.compile(POSTGRESQL).lower()]
         for meaning in [meanings.get(column.name, "")]
     ]
     title = f"## {table.name}\n\n" + (f"{_first_line(mapper.class_)}\n\n" if mapper.class_.__doc__ else "")
-    return f"{title}| column | type | | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+    return f"{title}| column | type | |\n|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
 def _meanings(mapper: Mapper[Any]) -> dict[str, str]:
