@@ -36,7 +36,7 @@ bench: $(READY) ## measure every call and renew the figures in docs/performance.
 
 docs: $(READY) ## build the documentation in build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
-	@echo "==> build/site/index.html; with search: python3 -m http.server --directory build/site"
+	@echo "==> build/site/index.html: open it in a browser"
 
 lint: $(READY) ## ruff, mypy in strict mode on app/, names, frozen migrations, which room may import which
 	$(BIN)/ruff check .

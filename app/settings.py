@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     embedded_major: int = 16
     """PostgreSQL major of the embedded server: 16 or 18."""
     embedded_dir: Path | None = None
-    """Where the embedded server keeps its data; by default ``.crm`` in the checkout, for tests in memory."""
+    """Where the embedded server keeps its data; by default ``.crm`` in the checkout, else in your home."""
 
     version_table: str = Field(default="alembic_version", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     """Alembic's version table; rename it in a database that holds another project's history."""
@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     """Seconds that one statement of a migration may take; 0 is without limit, for builds of large indexes."""
 
     pg_bin: Path | None = None
-    """Folder with pg_dump and pg_restore for backups; by default the embedded server's, else from PATH."""
+    """Folder with pg_dump and pg_restore for backups; by default from PATH, else the embedded server's."""
 
     default_region: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
     """ISO 3166 region for phone numbers written without a country code."""

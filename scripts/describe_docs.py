@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pkgutil
 import re
+import textwrap
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,14 @@ from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapper
 
 from app import cli, errors
 from app.cli import desk
 from app.errors import CRMError
 from app.models import TRANSITIONS, Base
 from app.settings import Settings
-from scripts import diagrams
+from scripts import diagrams, sql_functions
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -36,6 +40,7 @@ def pages() -> dict[str, str]:
         "settings.md": describe_settings(),
         "commands.md": describe_commands(),
         "tables.md": describe_tables(),
+        "functions.md": sql_functions.describe(),
         "tables.svg": diagrams.relations(_tables()),
         "ticket-states.svg": diagrams.states(
             {status.value: [target.value for target in targets] for status, targets in TRANSITIONS.items()}
@@ -105,8 +110,8 @@ def describe_tables() -> str:
     tables = _tables()
     return (
         "# Tables\n\n"
-        "What the models say. The eight tables have exactly the columns of the DDL; the others stand beside\n"
-        "them.\n\n"
+        "What the models say. The eight tables that the project began with have exactly the columns of\n"
+        "their DDL; the others stand beside them.\n\n"
         "[![The tables and their foreign keys](tables.svg)](tables.svg)\n\n"
         "A row of the right one belongs to one of the left; where the line is dashed, it need not.\n\n"
         "## A ticket's status\n\n"
@@ -148,12 +153,33 @@ def _tables() -> list[Table]:
 
 
 def _columns(table: Table) -> str:
+    mapper = next(mapper for mapper in Base.registry.mappers if mapper.local_table is table)
+    meanings = _meanings(mapper)
     rows = [
-        f"| `{column.name}` | {type_} | {'' if column.nullable else 'not null'} |"
+        f"| `{column.name}` | {type_}{'' if column.nullable else ' not null'} | {meaning} |"
         for column in table.columns
         for type_ in [column.type.compile(POSTGRESQL).lower()]
+        for meaning in [meanings.get(column.name, "")]
     ]
-    return f"## {table.name}\n\n| column | type | |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    title = f"## {table.name}\n\n" + (f"{_first_line(mapper.class_)}\n\n" if mapper.class_.__doc__ else "")
+    return f"{title}| column | type | |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _meanings(mapper: Mapper[Any]) -> dict[str, str]:
+    """What stands under the attributes of a model, by their columns' names."""
+    meanings = {}
+    for kind in mapper.class_.__mro__:
+        if not issubclass(kind, Base):
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body  # type: ignore[attr-defined]
+        for attribute, text in pairwise(body):
+            match attribute, text:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(words))),
+                ) if name in mapper.columns:
+                    meanings[mapper.columns[name].name] = " ".join(words.split())
+    return meanings
 
 
 def main() -> None:

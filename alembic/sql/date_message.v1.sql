@@ -1,3 +1,4 @@
+-- A message's time is the clock's, whoever writes it: now() would be equal for all of one transaction.
 CREATE OR REPLACE FUNCTION date_message()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN

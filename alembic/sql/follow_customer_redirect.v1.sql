@@ -1,3 +1,4 @@
+-- A row for an absorbed customer goes to the living one; it waits for a merge that is under way.
 CREATE OR REPLACE FUNCTION follow_customer_redirect()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE

@@ -1,3 +1,4 @@
+-- At the end of a service's statement: the actor and comment that it named for this one.
 CREATE OR REPLACE FUNCTION forget_ticket_actor()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN

@@ -1,3 +1,4 @@
+-- The next number, TKT-0001 and on, that no ticket has.
 CREATE OR REPLACE FUNCTION generate_ticket_number()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE

@@ -1,3 +1,4 @@
+-- Keeps that a customer had proved an address and holds it no more, whoever took it.
 CREATE OR REPLACE FUNCTION keep_lost_proof()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN

@@ -1,3 +1,4 @@
+-- Refuses a step that is not allowed, and keeps resolved_at.
 CREATE OR REPLACE FUNCTION keep_ticket_status()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE

@@ -1,3 +1,4 @@
+-- Every change of a channel's settings leaves an entry with what differs, whoever makes it.
 CREATE OR REPLACE FUNCTION record_channel_settings()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE

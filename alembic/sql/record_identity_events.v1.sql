@@ -1,3 +1,4 @@
+-- Adds events that no trigger writes; those that triggers write are left out.
 CREATE OR REPLACE FUNCTION record_identity_events(events jsonb)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN

@@ -1,3 +1,4 @@
+-- Each change of assignee, category, metadata and priority is a link of the ticket's chain.
 CREATE OR REPLACE FUNCTION record_ticket_fields()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE

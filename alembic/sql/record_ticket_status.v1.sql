@@ -1,3 +1,4 @@
+-- A ticket's opening and each change of its status are links of its chain; an imported one's at its own times.
 CREATE OR REPLACE FUNCTION record_ticket_status()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE

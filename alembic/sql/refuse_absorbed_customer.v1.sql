@@ -1,3 +1,4 @@
+-- An absorbed customer's id does not come back, unless its merge is undone.
 CREATE OR REPLACE FUNCTION refuse_absorbed_customer()
 RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN

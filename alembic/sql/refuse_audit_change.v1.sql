@@ -1,3 +1,4 @@
+-- What only triggers write: a client's statement is refused, but for what the trigger's arguments allow.
 CREATE OR REPLACE FUNCTION refuse_audit_change()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN

@@ -1,3 +1,4 @@
+-- Who acts: a service's word for its statement, else crm.actor of the transaction, else the database user.
 CREATE OR REPLACE FUNCTION ticket_actor()
 RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
     -- Only what reads like an actor stands alone; nobody can pass for another database user.

@@ -1,3 +1,4 @@
+-- What an entry of a ticket's record hashes to, with the hash of the one before.
 -- Without a search_path of its own, so that it is inlined, which is ten times faster: beside built-ins it names
 -- two functions of ours, by their schema.
 CREATE OR REPLACE FUNCTION ticket_field_change_hash(entry ticket_field_changes)

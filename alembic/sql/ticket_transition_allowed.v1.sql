@@ -1,3 +1,4 @@
+-- Whether a ticket may go from one status to another.
 -- Without a search_path of its own, so that it is inlined, which is ten times faster: it names built-ins only.
 CREATE OR REPLACE FUNCTION ticket_transition_allowed(old_status text, new_status text)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$

@@ -1,3 +1,4 @@
+-- Sets updated_at at each update, but where rows only move to another customer.
 CREATE OR REPLACE FUNCTION update_updated_at()
 RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN

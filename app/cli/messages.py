@@ -50,8 +50,9 @@ def _demo(
     """
     folder = inbox or demo.EXAMPLES / "inbox"
     if not folder.is_dir() or not (files := files_in([folder])):
-        hint = "" if inbox else "; the examples are in the checkout only: pass --inbox"
-        raise NotFound(f"{folder} is not a folder with files{hint}")
+        if inbox is None:
+            raise NotFound("the example inbox is in the checkout only; elsewhere pass --inbox FOLDER")
+        raise NotFound(f"{folder} is not a folder with files")
     with open_database(at_head=False) as database:
         embedder = make_embedder(database.settings)
         ran = demo.run(database.engine, files, embedder=embedder, settings=database.settings)

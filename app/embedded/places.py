@@ -75,7 +75,8 @@ def make_scratch_directory() -> Path:
         if is_left and not _is_in_use(folder):
             shutil.rmtree(folder, ignore_errors=True)
     with suppress(FileExistsError):
-        (directory / "of").symlink_to(default_directory().parent)
+        # A new user has no folder for application data yet: a link to it would look like one of what is gone.
+        (directory / "of").symlink_to(_existing(default_directory().parent))
     return directory
 
 

@@ -159,6 +159,17 @@ def test_what_a_checkout_that_is_gone_has_left_in_memory_is_removed(memory, tmp_
     assert not left[1].exists()
 
 
+def test_what_a_new_user_has_in_memory_stays(memory, tmp_path, monkeypatch):
+    """Whose folder of application data is not there yet; each test process asks."""
+    monkeypatch.setattr(places, "default_directory", lambda: tmp_path / "home" / "share" / "crm-digital-fte")
+
+    folder = places.make_scratch_directory()
+    (folder / "pg16-test").mkdir()
+
+    assert places.make_scratch_directory() == folder
+    assert (folder / "pg16-test").exists()
+
+
 @AS_ROOT
 def test_servers_for_tests_stay_out_of_a_folder_that_somebody_else_put_there(memory):
     planted = memory / f"crm-{os.geteuid()}"

@@ -97,7 +97,7 @@ def test_it_declares_what_it_imports_and_takes_the_name_that_nobody_else_has(exa
 
 def test_an_examples_tests_pass_in_the_checkout_too():
     tested = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=FOLDER / "agent_tools", capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert " passed" in tested.stdout, tested.stdout + tested.stderr
@@ -112,9 +112,6 @@ def test_its_readme_works_to_the_letter(
     project = tmp_path / example.name
     shutil.copytree(example, project, ignore=CACHES)
     url, port = crm_databases.empty(), free_port()
-    # A plugin that it does not ask for is not there for its reader.
-    options = "-p no:cacheprovider" + ("" if "pytest-asyncio" in declared(example) else " -p no:asyncio")
-
     followed = run(
         "bash", "-c", SHELL + re.sub(r"\b8000\b", port, commands(example / "README.md")), cwd=project,
         PATH=f"{programs}{os.pathsep}{os.environ['PATH']}",
@@ -124,7 +121,7 @@ def test_its_readme_works_to_the_letter(
         PIP_CONSTRAINT=str(ROOT / "constraints.txt"),
         PIP_NO_BUILD_ISOLATION="0",  # which means: none
         MYPY_CACHE_DIR=str(common / f"mypy-{os.environ.get('PYTEST_XDIST_WORKER')}"),
-        PYTEST_ADDOPTS=options,
+        PYTEST_ADDOPTS="-p no:cacheprovider",
     )  # fmt: skip
 
     assert followed.returncode == 0, followed.stdout + followed.stderr

@@ -136,6 +136,13 @@ def test_alembic_and_crm_work_beside_a_package_app(run, programs, project, crm_d
     crm_databases.drop(url)
 
 
+def test_the_demo_says_where_its_inbox_is(run, programs, tmp_path):
+    ran = run(programs / "crm", "demo", cwd=tmp_path)
+
+    assert ran.returncode == 1
+    assert ran.stderr == "crm: the example inbox is in the checkout only; elsewhere pass --inbox FOLDER\n"
+
+
 def test_where_nobody_has_a_package_app_both_names_are_the_same_modules(run, programs, tmp_path):
     code = """
         from app.services import identity
