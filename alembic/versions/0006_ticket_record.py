@@ -16,6 +16,7 @@ client named (``set_config('crm.actor', ..., true)``), else the database user.
   nobody passes for another user. The actor of a service counts for all rows of its statement, is forgotten
   after it, and leaves the caller's own where it was.
 - ``change_ticket_status`` is the service for backends that write their own SQL.
+- ``ticket_regressions`` finds what an AI had resolved and came back, by indexes of what came back.
 - ``in_apply_worker()``: what a subscription brings from another server was judged and recorded there, and
   comes as it is.
 - A remark is an entry that changes no status: what somebody said about it all the same.
@@ -122,9 +123,9 @@ TABLES = [
     )
     """,
     "CREATE INDEX ticket_links_follows_ticket_id_idx ON ticket_links (follows_ticket_id)",
-    "CREATE INDEX ticket_links_created_at_idx ON ticket_links (created_at)",
+    "CREATE INDEX ticket_links_created_at_idx ON ticket_links (created_at, follows_ticket_id)",
     """
-    CREATE INDEX ticket_status_changes_came_back_idx ON ticket_status_changes (changed_at)
+    CREATE INDEX ticket_status_changes_came_back_idx ON ticket_status_changes (changed_at, ticket_id)
     WHERE old_status IN ('resolved', 'closed') AND new_status NOT IN ('resolved', 'closed')
     """,
 ]
@@ -145,6 +146,7 @@ FUNCTIONS = {
     "forget_ticket_actor": "",
     "refuse_audit_change": "",
     "change_ticket_status": "uuid, text, text, text, text, text",
+    "ticket_regressions": "interval, integer",
 }
 
 FIRST_ENTRIES = """

@@ -97,8 +97,6 @@ class Ticket(Base):
         code_check("priority", TicketPriority),
         code_check("status", TicketStatus),
         code_check("source_channel", Channel),
-        Index("idx_tickets_customer", "customer_id", "status"),
-        Index("idx_tickets_status", "status", "priority"),
         Index("idx_tickets_conversation", "conversation_id"),
         Index("idx_tickets_created", "created_at", "id"),
         Index("idx_tickets_status_created", "status", "created_at", "id"),
@@ -107,6 +105,11 @@ class Ticket(Base):
         Index("idx_tickets_channel_created", "source_channel", "created_at", "id"),
         Index("idx_tickets_assignee_created", "assigned_to", "created_at", "id"),
         Index("idx_tickets_customer_created", "customer_id", "created_at", "id"),
+        Index("idx_tickets_status_priority", "status", "priority", "created_at", "id"),
+        Index("idx_tickets_status_category", "status", "category", "created_at", "id"),
+        Index("idx_tickets_status_channel", "status", "source_channel", "created_at", "id"),
+        Index("idx_tickets_assignee_status", "assigned_to", "status", "created_at", "id"),
+        Index("idx_tickets_customer_status", "customer_id", "status", "created_at", "id"),
         Index("idx_tickets_number_folded", literal_column("folded_text(ticket_number)")),
         Index("idx_tickets_assignee_folded", literal_column("folded_text(assigned_to)")),
         Index("idx_tickets_resolved", "resolved_at", "id", postgresql_where=text("status = 'resolved'")),
@@ -162,6 +165,7 @@ class TicketStatusChange(Base):
         Index(
             "ticket_status_changes_came_back_idx",
             "changed_at",
+            "ticket_id",
             postgresql_where=text(
                 "old_status IN ('resolved', 'closed') AND new_status NOT IN ('resolved', 'closed')"
             ),
@@ -245,7 +249,7 @@ class TicketLink(Base):
     __table_args__ = (
         CheckConstraint("ticket_id <> follows_ticket_id", name="two_tickets"),
         Index("ticket_links_follows_ticket_id_idx", "follows_ticket_id"),
-        Index("ticket_links_created_at_idx", "created_at"),
+        Index("ticket_links_created_at_idx", "created_at", "follows_ticket_id"),
     )
 
     ticket_id: Mapped[UUID] = mapped_column(ForeignKey("tickets.id"), primary_key=True)

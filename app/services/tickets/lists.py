@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     DateTime,
+    FromClause,
     Integer,
     Select,
     Subquery,
@@ -62,7 +63,8 @@ _LIMIT = bindparam("max_rows", type_=Integer())
 _BY_VALUE: dict[str, Column[Any]] = {
     column.key: column
     for column in (
-        # The first one that has several values leads: each of them is read in the order of the page.
+        # The first one that has several values leads, with the status: each of them is read in the order of
+        # the page.
         TICKETS.c.customer_id,
         TICKETS.c.conversation_id,
         TICKETS.c.assigned_to,
@@ -101,10 +103,11 @@ def list_tickets(
 
     A filter of no values is fitted by nothing. A page's ``next``, or its ``token()``, as ``before`` gets the
     following one.
-    A page is read in proportion to its length, however many tickets there are, by each filter but
-    ``escalation_reason``, ``extra`` and the times of the last change and the resolution, which read tickets
-    in the order of the list until the page is full. Of several filters, those that fit one of them are read
-    until the page is full.
+    A page is read in proportion to its length, however many tickets there are, by each filter, also together
+    with a status; but for ``escalation_reason``, ``extra`` and the times of the last change and the
+    resolution, which read tickets in the order of the list until the page is full. Of other filters together,
+    what fits one of them is read until the page is full: tickets of a category, of a channel or of a priority
+    are spread over all times, so that the others only make the way to the next one longer.
 
     Raises:
         InvalidValue: a filter, the limit or the cursor is ill-formed.
@@ -145,18 +148,25 @@ def _page(single: frozenset[str], several: frozenset[str]) -> Select[*tuple[Any,
         .order_by(TICKETS.c.created_at.desc(), TICKETS.c.id.desc())
         .limit(_LIMIT)
     )
-    leading, *others = (name for name in _BY_VALUE if name in several) if several else (None,)
-    for name in others:
-        page = page.where(_BY_VALUE[name] == any_(_values(name)))
-    if leading is None:
+    if not several:
         return page
     # PostgreSQL reads an index in its order for one value only: a page for each, and of these the newest.
-    value = _distinct(leading)
-    pages = page.where(_BY_VALUE[leading] == value.c.value).lateral()
+    leading = [name for name in _BY_VALUE if name in several and name != "status"][:1]
+    if "status" in several:
+        leading.append("status")
+    for name in sorted(several.difference(leading)):
+        page = page.where(_BY_VALUE[name] == any_(_values(name)))
+    values = {name: _distinct(name) for name in leading}
+    for name, value in values.items():
+        page = page.where(_BY_VALUE[name] == value.c.value)
+    pages = page.lateral()
+    first, *second = values.values()
+    combined: FromClause = first
+    for value in second:
+        combined = combined.join(value, true())
     return (
         select(pages)
-        .select_from(value)
-        .join(pages, true())
+        .select_from(combined.join(pages, true()))
         .order_by(pages.c.created_at.desc(), pages.c.id.desc())
         .limit(_LIMIT)
     )
