@@ -14,24 +14,39 @@ RETURNS TABLE (
     created_at timestamptz, attachments jsonb, auto_reply boolean, subject text, is_answer boolean, in_reply_to text, window_open boolean,
     earlier_ids text[], attempts integer
 )
-LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
 #variable_conflict use_column
 DECLARE
     candidate record;
+    at_time timestamptz := clock_timestamp();
     free_ones uuid[] := '{}';
 BEGIN
+    -- In the order of an index, until there are enough. Only the first of a conversation looks for its route:
+    -- OFFSET 0 keeps these looks apart, and before it.
     FOR candidate IN
         SELECT o.message_id, o.conversation_id
         FROM outbox AS o CROSS JOIN LATERAL delivery_route(o.conversation_id, forms_from) AS r
-        WHERE o.due_at <= clock_timestamp()
+        WHERE o.due_at <= at_time
+            AND NOT EXISTS (
+                SELECT FROM outbox AS other
+                WHERE other.conversation_id = o.conversation_id
+                    AND (other.queued_at, other.message_id) < (o.queued_at, o.message_id)
+                OFFSET 0
+            )
+            AND NOT EXISTS (
+                SELECT FROM outbox AS other
+                WHERE other.conversation_id = o.conversation_id AND other.with_sender AND other.due_at > at_time
+                OFFSET 0
+            )
             AND (only_channel IS NULL OR r.by_channel = only_channel)
             AND (only_account IS NULL OR r.by_account = only_account)
-            AND NOT EXISTS (
-                SELECT FROM outbox AS other WHERE other.conversation_id = o.conversation_id AND (
-                    (other.queued_at, other.message_id) < (o.queued_at, o.message_id)
-                    OR other.with_sender AND other.due_at > clock_timestamp()
-                )
-            )
         ORDER BY o.due_at, o.queued_at, o.message_id
     LOOP
         -- The next statement sees what the last holder of the conversation has committed.
@@ -47,41 +62,47 @@ BEGIN
             WHEN split_part(r.by_account, '@', 2) ~ '^[A-Za-z0-9.-]+$' THEN split_part(r.by_account, '@', 2)
             ELSE 'mail.invalid' END || '>' END AS own_id
         FROM outbox AS o CROSS JOIN LATERAL delivery_route(o.conversation_id, forms_from) AS r
-        WHERE o.conversation_id = ANY (free_ones) AND o.due_at <= clock_timestamp()
+        WHERE o.conversation_id = ANY (free_ones) AND o.due_at <= at_time
             AND NOT EXISTS (
-                SELECT FROM outbox AS other WHERE other.conversation_id = o.conversation_id AND (
-                    (other.queued_at, other.message_id) < (o.queued_at, o.message_id)
-                    OR other.with_sender AND other.due_at > clock_timestamp()
-                )
+                SELECT FROM outbox AS other
+                WHERE other.conversation_id = o.conversation_id
+                    AND (other.queued_at, other.message_id) < (o.queued_at, o.message_id)
+                OFFSET 0
+            )
+            AND NOT EXISTS (
+                SELECT FROM outbox AS other
+                WHERE other.conversation_id = o.conversation_id AND other.with_sender AND other.due_at > at_time
+                OFFSET 0
             )
         FOR UPDATE OF o SKIP LOCKED
     ), claimed AS (
         UPDATE outbox SET due_at = clock_timestamp() + lease, attempts = attempts + 1, with_sender = true,
             channel = due.by_channel, account = due.by_account
         FROM due WHERE outbox.message_id = due.message_id
-        RETURNING outbox.message_id, outbox.attempts, outbox.queued_at
+        RETURNING due.*, outbox.attempts, outbox.queued_at
     ), own AS (
         INSERT INTO provider_messages (channel, account, provider_message_id, message_id)
         SELECT by_channel, by_account, own_id, message_id FROM due WHERE own_id IS NOT NULL
         ON CONFLICT DO NOTHING
     )
-    SELECT m.id AS message_id, m.conversation_id, m.customer_id, due.by_channel, due.by_account,
-        due.identifier_type, due.address,
+    SELECT m.id AS message_id, m.conversation_id, m.customer_id, claimed.by_channel, claimed.by_account,
+        claimed.identifier_type, claimed.address,
         CASE WHEN COALESCE(answered.metadata ->> 'assurance', 'verified') = 'verified'
             THEN customer.name::text ELSE answered.metadata #>> '{profile,name}' END AS to_name,
-        due.group_id, due.own_id, m.content, m.content_type::text, m.created_at,
+        claimed.group_id, claimed.own_id, m.content, m.content_type::text, m.created_at,
         COALESCE(m.metadata -> 'attachments', '[]') AS attachments,
         COALESCE(m.metadata @> '{"auto_reply": true}', false) AS auto_reply,
         COALESCE(m.metadata ->> 'subject', answered.metadata ->> 'subject', c.metadata ->> 'subject')
             AS subject,
         m.metadata ->> 'subject' IS NULL AND answered.id IS NOT NULL AS is_answer,
-        CASE WHEN answered.channel = due.by_channel THEN answered.metadata ->> 'provider_message_id' END
+        CASE WHEN answered.channel = claimed.by_channel THEN answered.metadata ->> 'provider_message_id' END
             AS in_reply_to,
         window_end(m.conversation_id) > clock_timestamp() AS window_open,
         earlier.ids AS earlier_ids, claimed.attempts
-    FROM claimed JOIN due USING (message_id) JOIN messages AS m ON m.id = claimed.message_id
-    JOIN conversations AS c ON c.id = m.conversation_id
-    JOIN customers AS customer ON customer.id = m.customer_id
+    FROM claimed
+    CROSS JOIN LATERAL (SELECT * FROM messages WHERE id = claimed.message_id OFFSET 0) AS m
+    CROSS JOIN LATERAL (SELECT * FROM conversations WHERE id = m.conversation_id OFFSET 0) AS c
+    CROSS JOIN LATERAL (SELECT * FROM customers WHERE id = m.customer_id OFFSET 0) AS customer
     LEFT JOIN LATERAL (
         SELECT i.id, i.channel, i.metadata FROM messages AS i
         WHERE i.conversation_id = m.conversation_id AND i.direction = 'inbound'
@@ -92,7 +113,7 @@ BEGIN
         SELECT array_agg(id ORDER BY created_at) AS ids FROM (
             SELECT COALESCE(e.metadata ->> 'provider_message_id', p.provider_message_id) AS id, e.created_at
             FROM messages AS e JOIN provider_messages AS p ON p.message_id = e.id
-            WHERE e.conversation_id = m.conversation_id AND p.channel = due.by_channel AND e.id <> m.id
+            WHERE e.conversation_id = m.conversation_id AND p.channel = claimed.by_channel AND e.id <> m.id
                 AND e.created_at <= m.created_at
             ORDER BY e.created_at DESC LIMIT max_references
         ) AS named

@@ -7,7 +7,7 @@ RETURNS TABLE (
     channel text, account text, identifier_type text, identifier_value text, address text, group_id text,
     by_channel text, by_account text
 )
-LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE sql STABLE ROWS 1 SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT r.channel, r.account, r.identifier_type, r.identifier_value, r.address, r.group_id,
         CASE WHEN by_mail THEN 'email' ELSE r.channel END, CASE WHEN by_mail THEN forms_from ELSE r.account END
     FROM (

@@ -21,9 +21,16 @@ BEGIN
         ) OR names_anybody(concat_ws(' ', provider_message_id, recipient, code, reason), '{}', addresses)
         RETURNING 1
     ), routes AS (
-        DELETE FROM conversation_routes
-        WHERE conversation_id = ANY (conversation_ids)
-            OR (identifier_type, identifier_value) IN (SELECT * FROM unnest(types, addresses))
+        -- Two looks by an index each: with OR between them, all routes would be read for every batch.
+        DELETE FROM conversation_routes WHERE id IN (
+            SELECT id FROM conversation_routes WHERE conversation_id = ANY (conversation_ids)
+            UNION
+            SELECT route.id FROM unnest(types, addresses) AS of (type, address)
+            CROSS JOIN LATERAL (
+                SELECT id FROM conversation_routes
+                WHERE identifier_type = of.type AND identifier_value = of.address OFFSET 0
+            ) AS route
+        )
         RETURNING 1
     ), written AS (
         UPDATE messages SET

@@ -91,7 +91,7 @@ TABLES = [
         account          varchar(255)
     )
     """,
-    "CREATE INDEX outbox_due_at_idx ON outbox (due_at)",
+    "CREATE INDEX outbox_due_at_idx ON outbox (due_at, queued_at, message_id)",
     "CREATE INDEX outbox_conversation_id_idx ON outbox (conversation_id, queued_at, message_id)",
     f"""
     CREATE TABLE early_delivery_reports (

@@ -196,7 +196,7 @@ class OutboxEntry(Base):
     __tablename__ = "outbox"
     __table_args__ = (
         code_check("channel", Channel, nullable=True),
-        Index("outbox_due_at_idx", "due_at"),
+        Index("outbox_due_at_idx", "due_at", "queued_at", "message_id"),
         Index("outbox_conversation_id_idx", "conversation_id", "queued_at", "message_id"),
     )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from app.errors import InvalidValue
 from app.models import AgentMetric, Message
 from app.services import privacy
 from app.testing import AgentMetricFactory, ConversationFactory, MessageFactory
+from tests.services._reading import rows_read
 
 YEAR = timedelta(days=365)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -83,3 +84,17 @@ def test_what_makes_no_sense_is_refused(session, options, field):
 def test_longer_than_time_itself_is_nothing(session):
     MessageFactory(created_at=LONG_AGO)
     assert privacy.retain(session, older_than=timedelta.max, what="messages").rows == 0
+
+
+def test_a_batch_reads_no_ways_back_of_others(session):
+    one = MessageFactory(created_at=LONG_AGO)
+    routes = text("""
+        INSERT INTO conversation_routes (
+            conversation_id, channel, account, identifier_type, identifier_value, address
+        )
+        SELECT :id, 'email', 'support@', 'email', n || '@example.com', n || '@example.com'
+        FROM generate_series(1, 500) AS n
+    """)
+    session.execute(routes, {"id": one.conversation_id})
+    session.execute(text("ANALYZE conversation_routes"))
+    assert rows_read(session, lambda: all_batches(session, older_than=YEAR, what="messages")) < 100

@@ -23,7 +23,8 @@ FILL = text("""
         subject, created_at, resolved_at, status, customer_id, assigned_to, priority, category, source_channel
     )
     SELECT 'x', timestamptz '2026-01-01' + n * interval '1 minute',
-        CASE WHEN n <= 800 THEN timestamptz '2026-01-01' END, CASE WHEN n <= 800 THEN 'closed' ELSE 'open' END,
+        CASE WHEN n <= 800 THEN timestamptz '2026-01-01' END,
+        CASE WHEN n <= 800 THEN 'closed' ELSE 'open' END,
         kind.customer_id, kind.assigned_to, kind.priority, kind.category, kind.source_channel
     FROM generate_series(1, 1600) AS n
     JOIN jsonb_to_recordset(CAST(:kinds AS jsonb)) AS kind (
@@ -72,7 +73,8 @@ RETURNS = """
         INSERT INTO ticket_status_changes (
             ticket_id, old_status, new_status, changed_by, changed_at, forced, db_user, prev_hash, hash
         )
-        SELECT id, old_status, new_status, 'ai:agent', changed_at, false, 'test', decode(md5(new_status), 'hex'), ''
+        SELECT id, old_status, new_status, 'ai:agent', changed_at, false, 'test',
+            decode(md5(new_status), 'hex'), ''
         FROM back CROSS JOIN (VALUES
             ('open', 'resolved', timestamptz '2026-01-01'), ('resolved', 'open', timestamptz '2026-01-02')
         ) AS entry (old_status, new_status, changed_at)
