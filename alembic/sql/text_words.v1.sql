@@ -95,7 +95,7 @@ BEGIN
             FROM regexp_matches(folded, '[+]?[0-9]+(?:[ ()./''-]{1,3}[0-9]+)*', 'g') AS number,
                 regexp_replace(replace(number[1], '(0)', ''), '[^0-9]', '', 'g') AS digits,
                 LATERAL (SELECT CASE
-                    WHEN digits LIKE '00%' THEN substr(digits, 3) WHEN number[1] LIKE '+%' THEN digits
+                    WHEN digits ~ '^00' THEN substr(digits, 3) WHEN number[1] ~ '^[+]' THEN digits
                 END) AS other (abroad),
                 unnest(ARRAY[digits, abroad, substr(abroad, 2), substr(abroad, 3), substr(abroad, 4),
                     substring(digits FROM '^(?:0(?=[1-9])|[18](?=[0-9]{10}$))(.*)$')]) AS form

@@ -99,7 +99,8 @@ FUNCTIONS = {
     "search_words": "text, text, integer, text, uuid[]",
     "load_vector": "vector",
     "search_objects": (
-        "text, vector, text, integer, jsonb, double precision, text, double precision, double precision"
+        "text, vector, text, integer, jsonb, double precision, text, double precision, double precision, "
+        "integer"
     ),
     "search_knowledge_base": "vector, integer, text, double precision",
 }
