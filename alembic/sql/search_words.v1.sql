@@ -58,7 +58,7 @@ BEGIN
     SELECT COALESCE(array_agg(lexeme) FILTER (WHERE positions IS NOT NULL), '{}'),
         COALESCE(array_agg(lexeme) FILTER (WHERE positions IS NULL), '{}')
     INTO words, forms FROM unnest(text_words(left(query_text, 10000)));
-    common := LEAST(5000, 100 + 40000 / GREATEST(cardinality(words), 1));
+    common := LEAST(5000, 100 + 40000 / GREATEST(cardinality(words) + cardinality(forms), 1));
     IF rows_of_all <= 0 THEN
         -- Never analysed, so young and small.
         EXECUTE 'SELECT count(*) FROM ' || base INTO rows_of_all;

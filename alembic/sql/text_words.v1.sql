@@ -7,6 +7,7 @@
 -- - So are the two sides of where letters meet digits (E1002, 100GB), but not in what alternates as a hash does.
 -- - So are the digits of a number that was written in groups, and those of a telephone's number without the
 --   local or the country's prefix, which has one to three digits: all three.
+-- - Digits are those of ASCII, also where Arabic, Persian or Hindi has its own.
 -- - Scripts without spaces are pairs of neighbouring characters; ideographs, without a position, also single.
 -- - Accents count, unless the comment on the configuration says that they do not (crm knowledge language).
 --
@@ -29,7 +30,11 @@ BEGIN
     ELSE
         folded := translate(regexp_replace(folded,
             '[\u00ad\u061c\u200b-\u200f\u2060\ufe00-\ufe0f\ufeff\U000e0000-\U000e007f]', '', 'g'),
-            U&'\2010\2011\2012\2013\2014\2212\2019', '------''');
+            U&'\2010\2011\2012\2013\2014\2212\2019'
+            '\0660\0661\0662\0663\0664\0665\0666\0667\0668\0669'
+            '\06f0\06f1\06f2\06f3\06f4\06f5\06f6\06f7\06f8\06f9'
+            '\0966\0967\0968\0969\096a\096b\096c\096d\096e\096f',
+            '------''012345678901234567890123456789');
         -- What is no letter parts words, whatever the locale takes it for.
         folded := regexp_replace(folded, '[\u00a1-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7'
             '\u055a-\u055f\u0589\u05be\u05c0\u05c3\u060c\u061b\u061f\u066a-\u066d\u06d4\u0964\u0965'

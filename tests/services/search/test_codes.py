@@ -62,6 +62,9 @@ CODES = {
     "telephone from abroad": ("call 0171/2345678", "0049 171 2345678"),
     "telephone in one": ("call +4930901820", "030 901820"),
     "three digits of a country": ("call +351 912 345 678", "912345678"),
+    "arabic digits": ("\u0637\u0644\u0628 \u0664\u0667\u0661\u0661", "4711"),
+    "hindi digits": ("\u090f\u0915 \u0967\u0968\u0969\u096a", "1234"),
+    "persian digits": ("order 4711", "\u06f4\u06f7\u06f1\u06f1"),
     "american telephone": ("call (555) 010-9999", "+15550109999"),
     "american prefix": ("call 1-800-555-0199", "8005550199"),
 }
