@@ -1,5 +1,5 @@
--- The words of which one typing error makes this one: a letter that is wrong, missing or too much, or two that
--- changed places. Letters are those that Unicode has beside the word's own, and for Latin ones those with
+-- The words of which one typing error makes this one: a letter that is wrong, missing or too much, or two
+-- that changed places. Letters are those that Unicode has beside the word's own, and for Latin ones those with
 -- accents. A word that differs by an accent alone is none: whether accents count is a matter of the language.
 CREATE OR REPLACE FUNCTION likely_words(word text)
 RETURNS text[] LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, public, pg_temp AS $$
@@ -11,7 +11,8 @@ RETURNS text[] LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_
         ) AS blocks, generate_series(64 * block, 64 * block + 63) AS code
         WHERE code BETWEEN 97 AND 122 OR code > 223
     ), places AS (
-        SELECT left(word, place) AS before, substr(word, place + 1) AS after, place < char_length(word) AS inside
+        SELECT left(word, place) AS before, substr(word, place + 1) AS after,
+            place < char_length(word) AS inside
         FROM generate_series(0, char_length(word)) AS place
     )
     SELECT array_agg(before || changed) FROM (

@@ -1,17 +1,16 @@
 -- The words of a question with those corrected that have a typing error: a word of at least four letters that
 -- neither an article nor an object of the searched kind has becomes the one that is spelt most like it
--- (likely_words) in the objects that the conditions leave, if there is one. Of several, one with the same first
--- letter, and then the most common. At most four are looked at. None is taken for what the language takes for
--- empty.
+-- (likely_words) in the objects that the conditions leave, if there is one. Of several, one with the same
+-- first letter, and then the most common; none that the language takes for empty. At most four are looked at.
 --
--- Some thirty likely words are asked for at a time: each entry that is not in the index's tree yet is compared
--- once for every question, and each object that has one of them with every word.
+-- Some thirty likely words are asked for at a time: what is not in the index's tree yet is looked through once
+-- for every question, and each object that has one of them is compared with every word of it.
 --
 -- All but the words and the question is SQL of search_words: "holders" finds the objects o that have w.query,
 -- "document" and "spelled" are their words and their text.
 --
--- Without index scans, so that the index of words is used: where nothing is expected to be found by it, another
--- one looks better for a LIMIT, and reads everything.
+-- Without index scans, so that the index of words is used: where much is expected to be found, another one
+-- looks better for a LIMIT, and reads everything.
 CREATE OR REPLACE FUNCTION meant_words(
     words text[],
     query_text text,

@@ -1,10 +1,10 @@
--- The words of a text, as indexes hold them and questions are read: of its folded text, in the language of the
--- configuration "crm".
+-- The words of a text, as indexes hold them and questions are read: of its folded text, in the language of
+-- the configuration "crm".
 --
 -- - A code, a name or an address with signs in it (TC-401, v2.3.1, ERR_CONN, ana@post.example) is its parts,
 --   and, without a position, what was written, what is left of it without the signs, and the same of what
 --   stands between the signs of an address.
--- - So are the two sides of where letters meet digits (E1002, 100GB), but not in what alternates as a hash does.
+-- - So are the two sides of where letters meet digits (E1002, 100GB), but not in what alternates as a hash.
 -- - So are the digits of a number that was written in groups, and those of a telephone's number without the
 --   local or the country's prefix, which has one to three digits: all three.
 -- - Digits are those of ASCII, also where Arabic, Persian or Hindi has its own.
@@ -89,7 +89,8 @@ BEGIN
                 ) AS sides (part, number)
             -- Two letters tell something only where the number is a digit: 2FA, 5kg.
             WHERE number <= 4 AND char_length(part) >= CASE
-                WHEN number = 2 AND (part ~ '[0-9]' OR char_length(run[1]) = char_length(part) + 1) THEN 2 ELSE 3
+                WHEN number = 2 AND (part ~ '[0-9]' OR char_length(run[1]) = char_length(part) + 1) THEN 2
+                ELSE 3
             END
             LIMIT 1000
         );
