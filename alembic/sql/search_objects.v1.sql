@@ -20,7 +20,8 @@ CREATE OR REPLACE FUNCTION search_objects(
     min_similarity double precision DEFAULT NULL,
     query_model text DEFAULT NULL,
     vector_weight double precision DEFAULT 0.65,
-    text_weight double precision DEFAULT 0.35
+    text_weight double precision DEFAULT 0.35,
+    query_dimensions integer DEFAULT NULL
 )
 RETURNS TABLE (
     id uuid,
@@ -54,6 +55,7 @@ DECLARE
     base CONSTANT text := CASE object_type WHEN 'knowledge' THEN 'knowledge_base' ELSE object_type || 's' END;
     vectors CONSTANT text := CASE object_type WHEN 'knowledge' THEN base ELSE object_type || '_embeddings' END;
     of_model text := query_model;
+    of_dimensions integer;
     few uuid[];
     share double precision := 1;
     rows_of_all double precision;
@@ -110,12 +112,18 @@ BEGIN
                 ) AND EXISTS (SELECT FROM knowledge_base k WHERE k.embedding IS NOT NULL) THEN
                     RETURN;
                 END IF;
+                IF query_dimensions::text <> (
+                    SELECT k.metadata #>> '{embedding,dimensions}' FROM knowledge_base k
+                    WHERE k.embedding IS NOT NULL AND k.metadata #>> '{embedding,model}' = of_model LIMIT 1
+                ) THEN
+                    RETURN;
+                END IF;
                 source := source || $q$ AND COALESCE(o.metadata #>> '{embedding,model}', $4) = $4$q$;
             END IF;
         ELSE
-            SELECT m.model INTO of_model FROM embedding_models m
+            SELECT m.model, m.dimensions INTO of_model, of_dimensions FROM embedding_models m
             WHERE m.object_type = search_objects.object_type;
-            IF query_model <> of_model THEN
+            IF query_model <> of_model OR query_dimensions <> of_dimensions THEN
                 RETURN;
             END IF;
             row_id := 'e.' || object_type || '_id';

@@ -4,9 +4,8 @@
 -- (fewer, if there are more than eight words) is left out where there is a rarer one, but objects that have
 -- all words are always among the candidates. "coverage" is the part of the weight of all words that an object
 -- has; a word that nobody has (a typing error, another language) counts as the rarest.
--- A word that no article has and no object of this kind either is read as the article's word that is spelt most
--- like it, if there is one (nearest_word). What a code is without or with its signs counts only where somebody
--- has it: its parts are there anyway.
+-- What has a typing error is read as what was meant (meant_words). What a code is without or with its signs
+-- counts only where somebody has it: its parts are there anyway.
 -- "also" are objects that are weighed whether they share a word or not. "conditions" is SQL of
 -- search_conditions, and nothing that came from outside.
 --
@@ -30,9 +29,6 @@ AS $$
 DECLARE
     words text[];
     forms text[];
-    strange text;
-    near text;
-    is_there boolean;
     empty_words CONSTANT text[] := ARRAY(
         SELECT word FROM unnest(tsvector_to_array(to_tsvector('simple', left(query_text, 1000)))) AS word
         WHERE to_tsvector('crm', word) = ''
@@ -51,15 +47,18 @@ DECLARE
         WHEN 'message' THEN 'text_words(left(o.content, 50000))'
         ELSE $q$setweight(text_words(o.subject), 'A') || text_words(ticket_text(o.id))$q$
     END;
+    spelled CONSTANT text := 'left(' || CASE object_type
+        WHEN 'ticket' THEN 'ticket_text(o.id)' ELSE indexed
+    END || ', 50000)';
     beginning CONSTANT text := 'to_tsvector(''simple'', left(' || indexed || ', 2000))';
     holders text := 'SELECT o.id FROM ' || base || ' o WHERE text_words(left(' || indexed
-        || ', 50000)) @@ w.query' || restriction;
+        || ', 50000)) @@ w.query%1$s';
     rows_of_all double precision := (SELECT reltuples FROM pg_class WHERE oid = base::regclass);
 BEGIN
     SELECT COALESCE(array_agg(lexeme) FILTER (WHERE positions IS NOT NULL), '{}'),
         COALESCE(array_agg(lexeme) FILTER (WHERE positions IS NULL), '{}')
     INTO words, forms FROM unnest(text_words(left(query_text, 10000)));
-    common := LEAST(5000, 100 + 40000 / GREATEST(cardinality(words), 1));
+    common := LEAST(5000, 100 + 40000 / GREATEST(cardinality(words) + cardinality(forms), 1));
     IF rows_of_all <= 0 THEN
         -- Never analysed, so young and small.
         EXECUTE 'SELECT count(*) FROM ' || base INTO rows_of_all;
@@ -71,28 +70,9 @@ BEGIN
                 AND NOT EXISTS (
                     SELECT FROM messages b WHERE b.conversation_id = m.conversation_id
                         AND (b.created_at, b.id) < (m.created_at, m.id) OFFSET 2
-                )$q$ || restriction;
+                )%1$s$q$;
     END IF;
-    FOR strange, near IN
-        SELECT typed, COALESCE((
-            SELECT spelled FROM spelled_words(left(query_text, 10000)) AS spelled
-            WHERE tsvector_to_array(to_tsvector('crm', spelled)) = ARRAY[typed] LIMIT 1
-        ), typed)
-        FROM unnest(words) AS typed
-        WHERE char_length(typed) BETWEEN 4 AND 64 AND typed !~ '[0-9]'
-            AND NOT EXISTS (SELECT FROM knowledge_words k WHERE k.word = typed)
-        LIMIT 4
-    LOOP
-        IF object_type <> 'knowledge' THEN
-            EXECUTE 'SELECT EXISTS (SELECT FROM (SELECT quote_literal($1)::tsquery AS query) AS w, LATERAL ('
-                || holders || ' LIMIT 1) AS h)' INTO is_there USING strange;
-            CONTINUE WHEN is_there;
-        END IF;
-        near := nearest_word(near);
-        IF near IS NOT NULL THEN
-            words := array_remove(words, strange) || tsvector_to_array(to_tsvector('crm', near));
-        END IF;
-    END LOOP;
+    words := meant_words(words, left(query_text, 10000), base, holders, restriction, document, spelled);
     RETURN QUERY EXECUTE format($q$
         WITH wanted AS MATERIALIZED (
             SELECT word, ('''' || replace(replace(word, '\', '\\'), '''', '''''') || '''')::tsquery AS query,
@@ -144,7 +124,7 @@ BEGIN
             ) AS u JOIN telling t ON t.word = u.lexeme
         ) AS shared
         ORDER BY 2 DESC NULLS LAST, d.id
-    $q$, holders, document, base, beginning)
+    $q$, format(holders, restriction), document, base, beginning)
     USING words, max_rows, rows_of_all, common, also, empty_words, forms;
 END;
 $$;

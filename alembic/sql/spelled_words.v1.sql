@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION spelled_words(source text)
 RETURNS SETOF text LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT lexeme
-    FROM unnest(to_tsvector('simple', regexp_replace(folded_text(source), '[-_.@/+:#&=,\\]', ' ', 'g')))
+    FROM unnest(to_tsvector('simple', regexp_replace(folded_text(source), '[-_.@/+:#&=,\\<>]', ' ', 'g')))
     WHERE char_length(lexeme) BETWEEN 3 AND 64 AND lexeme !~ '[0-9]'
         AND octet_length(lexeme) < 3 * char_length(lexeme)
 $$;

@@ -7,9 +7,9 @@ pooler, and serves backends that write their own SQL.
 - ``crm``: the one text search configuration that indexes and functions name. Its language is a matter of
   ALTER TEXT SEARCH CONFIGURATION and a rebuild of the indexes (``crm knowledge language``), not of a
   migration.
-- ``text_words``: the words of a text, however it was typed; ``knowledge_words``: those of the articles, for
-  questions with a typing error (``nearest_word``), kept by a trigger, also as they are spelled
-  (``spelled_words``).
+- ``text_words``: the words of a text, however it was typed; ``spelled_words``: as they are spelled;
+  ``likely_words``: those that a word with a typing error may have been meant for; ``meant_words``: the one of
+  them that there is.
 - ``knowledge_documents``: the articles of a document in its order, for the sections before and after a hit.
 - ``search_thresholds``: from which score on an answer is one, by model, as ``search.calibrate`` has measured.
 - Indexes of the words, of the first 50,000 characters: a tsvector has a limit, beyond which a long message
@@ -81,36 +81,26 @@ TABLES = [
     )
     """,
     """
-    CREATE TABLE IF NOT EXISTS knowledge_words (
-        id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-        word      text NOT NULL,
-        trigrams  text[] NOT NULL
-    )
-    """,
-    """
     CREATE TABLE IF NOT EXISTS knowledge_documents (
         source       varchar(255) PRIMARY KEY,
         article_ids  uuid[] NOT NULL
     )
     """,
-    "CREATE INDEX IF NOT EXISTS knowledge_words_word_idx ON knowledge_words (word)",
-    "CREATE INDEX IF NOT EXISTS knowledge_words_trigrams_idx ON knowledge_words USING gin (trigrams)",
 ]
-# Rows that a downgrade loses: table and condition. The words are filled in anew by an upgrade.
+# Rows that a downgrade loses: table and condition.
 LOSES = {"search_thresholds": "true", "knowledge_documents": "true"}
 FUNCTIONS = {
     "folded_text": "text",
     "text_words": "text",
     "spelled_words": "text",
-    "word_trigrams": "text",
-    "nearest_word": "text",
-    "keep_knowledge_words": "",
-    "fill_knowledge_words": "",
+    "likely_words": "text",
+    "meant_words": "text[], text, text, text, text, text, text",
     "search_conditions": "text, jsonb",
     "search_words": "text, text, integer, text, uuid[]",
     "load_vector": "vector",
     "search_objects": (
-        "text, vector, text, integer, jsonb, double precision, text, double precision, double precision"
+        "text, vector, text, integer, jsonb, double precision, text, double precision, double precision, "
+        "integer"
     ),
     "search_knowledge_base": "vector, integer, text, double precision",
 }
@@ -122,8 +112,6 @@ def upgrade() -> None:
         op.execute(statement)
     for function in FUNCTIONS:
         op.execute_file(function, version=1)
-    op.execute_file("search.triggers", version=1)
-    op.execute("SELECT fill_knowledge_words()")
     with op.get_context().autocommit_block():
         for name, definition in INDEXES.items():
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
@@ -134,10 +122,8 @@ def downgrade() -> None:
     with op.get_context().autocommit_block():
         for name in INDEXES:
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-    op.execute("DROP TRIGGER trg_knowledge_base_keep_words ON knowledge_base")
     for function, arguments in reversed(FUNCTIONS.items()):
         op.execute(f"DROP FUNCTION {function}({arguments})")
     op.execute("DROP TABLE knowledge_documents")
-    op.execute("DROP TABLE knowledge_words")
     op.execute("DROP TABLE search_thresholds")
     op.execute("DROP TEXT SEARCH CONFIGURATION crm")

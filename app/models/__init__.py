@@ -39,7 +39,7 @@ from .identity import (
     IdentityEventType,
     LostProof,
 )
-from .knowledge import KnowledgeBaseEntry, KnowledgeCategory, KnowledgeDocument, KnowledgeWord
+from .knowledge import KnowledgeBaseEntry, KnowledgeCategory, KnowledgeDocument
 from .metric import AgentMetric, MetricType
 from .privacy import Erasure, LegalHold
 from .ticket import (
@@ -94,7 +94,6 @@ __all__ = [
     "KnowledgeCategory",
     "KnowledgeDocument",
     "KnowledgeEmbedding",
-    "KnowledgeWord",
     "LegalHold",
     "LostProof",
     "Message",

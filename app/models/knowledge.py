@@ -8,9 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
-    BigInteger,
     Boolean,
-    Identity,
     Index,
     String,
     Text,
@@ -92,17 +90,3 @@ class KnowledgeDocument(Base):
 
     source: Mapped[str] = mapped_column(String(255), primary_key=True)
     article_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
-
-
-class KnowledgeWord(Base):
-    """A word of the articles, stem or as spelled, for words with a typing error; a trigger keeps them."""
-
-    __tablename__ = "knowledge_words"
-    __table_args__ = (
-        Index("knowledge_words_word_idx", "word"),
-        Index("knowledge_words_trigrams_idx", "trigrams", postgresql_using="gin"),
-    )
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    word: Mapped[str] = mapped_column(Text)
-    trigrams: Mapped[list[str]] = mapped_column(ARRAY(Text))

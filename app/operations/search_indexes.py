@@ -68,7 +68,6 @@ _ACCENTS_FOLDED = "Accents are folded."
 _FOLDS_ACCENTS = text("""
     SELECT COALESCE(obj_description('crm'::regconfig, 'pg_ts_config') = :comment, false)
 """)
-_FILL_WORDS = text("SELECT fill_knowledge_words()")
 # The one whose dictionaries are the same for every kind of word.
 _LANGUAGE = text("""
     SELECT c.cfgname FROM pg_ts_config AS c
@@ -191,7 +190,6 @@ def set_language(
                 text(f"ALTER TEXT SEARCH CONFIGURATION crm ALTER MAPPING FOR {token} WITH {names}")
             )
         connection.execute(text(f"COMMENT ON TEXT SEARCH CONFIGURATION crm IS {comment}"))
-        connection.execute(_FILL_WORDS)
     reindex(engine, WORD_INDEXES, progress=progress)
 
 

@@ -113,7 +113,6 @@ FILL = {
         INSERT INTO knowledge_embeddings (article_id, model, dimensions, content_hash, embedding)
         SELECT id, 'letters', 26, '\\x00', array_fill(1, ARRAY[1536])::vector FROM knowledge_base
     """,
-    "knowledge_words": "",
     "knowledge_documents": """
         INSERT INTO knowledge_documents (source, article_ids)
         SELECT 'own.md', array_agg(id) FROM knowledge_base
@@ -142,7 +141,7 @@ FILL = {
     "change_feed": "",
 }
 # Made again from the other tables by the next upgrade.
-DERIVED = {"embedding_queue", "knowledge_words", "ticket_record_heads"}
+DERIVED = {"embedding_queue", "ticket_record_heads"}
 TABLES = """
     SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
         AND relname <> 'alembic_version' ORDER BY 1

@@ -22,7 +22,6 @@ FREE = {
     "ticket_field_change_hash",
     "ticket_status_change_hash",
     "ticket_transition_allowed",
-    "word_trigrams",
 }
 # Another application's schema, with names of ours and wrong answers.
 STRANGER = """

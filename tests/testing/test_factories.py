@@ -49,7 +49,6 @@ NOT_BUILT = {
     models.Erasure,
     models.FeedChange,
     models.KnowledgeDocument,
-    models.KnowledgeWord,
     models.ReplacedModel,
     models.SearchThreshold,
     models.LostProof,

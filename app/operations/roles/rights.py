@@ -46,7 +46,6 @@ RIGHTS = (
     ("TABLE", "knowledge_base", "SELECT, INSERT, UPDATE", "SELECT", "SELECT"),
     ("TABLE", "knowledge_documents", "SELECT, INSERT, UPDATE", "SELECT", "SELECT"),
     ("TABLE", "knowledge_embeddings", "SELECT, INSERT, UPDATE, DELETE", "SELECT", "SELECT"),
-    ("TABLE", "knowledge_words", "SELECT", "SELECT", "SELECT"),
     ("TABLE", "lost_proofs", "SELECT", "", "SELECT"),
     ("TABLE", "message_embeddings", "SELECT, INSERT, UPDATE, DELETE", "SELECT", "SELECT"),
     ("TABLE", "messages", "SELECT, INSERT, UPDATE", "SELECT", "SELECT"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 from sqlalchemy import Row
@@ -27,11 +28,14 @@ SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
 
 
 def checked_model(embedder: Embedder) -> str:
-    """The name of the embedder's model, if it can be kept.
+    """The name of the embedder's model, if it can be kept with the width of its vectors.
 
     Raises:
-        InvalidValue: it is no text of 1 to 255 characters.
+        InvalidValue: it is no text of 1 to 255 characters, or the width is no whole number above 0.
     """
+    dimensions = getattr(embedder, "dimensions", None)
+    if isinstance(dimensions, bool) or not isinstance(dimensions, Integral) or dimensions < 1:
+        raise InvalidValue("embedder.dimensions", "must be a whole number above 0")
     return checked_text("embedder.model", getattr(embedder, "model", None), max_length=255)
 
 

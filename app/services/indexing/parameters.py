@@ -44,6 +44,7 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "model_dimensions": Integer(),
     "object_type": Text(),
     "query": Vector(EMBEDDING_DIMENSIONS),
+    "query_dimensions": Integer(),
     "query_model": Text(),
     "query_text": Text(),
     "queue": Text(),

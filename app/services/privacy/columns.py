@@ -81,7 +81,6 @@ KEPT: Mapping[str, Mapping[str, str]] = {
         ("category", "content", "embedding", "metadata", "source", "title"), _OURS
     ),
     "knowledge_documents": {"source": _OURS},
-    "knowledge_words": {"trigrams": _OURS, "word": _OURS},
     "knowledge_embeddings": {"content_hash": _OURS, "embedding": _OURS, "model": _MODEL},
     "legal_holds": {
         "actor": _STAFF,

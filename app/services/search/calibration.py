@@ -24,7 +24,7 @@ MOST_QUESTIONS = 10_000
 
 _CONFIDENCE = typed("""
     SELECT max(hit.confidence) FROM search_objects(:object_type, :query, :query_text, 2, '{}', NULL,
-        :query_model, :vector_weight, :text_weight) AS hit
+        :query_model, :vector_weight, :text_weight, :query_dimensions) AS hit
 """)
 _FIND = typed("""
     SELECT threshold, answered, refused, calibrated_at FROM search_thresholds
@@ -75,6 +75,7 @@ def calibrate(
     parameters = {
         **key,
         "query_model": key["threshold_model"] or None,
+        "query_dimensions": key["model_dimensions"] or None,
         "vector_weight": weights[0],
         "text_weight": weights[1],
     }
@@ -87,7 +88,7 @@ def calibrate(
     )
     if all(confidence is None for confidence in confident):
         if parameters["query_model"] is not None:
-            check_models(session, parameters["query_model"], [ObjectType(key["object_type"])])
+            check_models(session, parameters, [ObjectType(key["object_type"])])
         raise InvalidValue("answerable", "has no question for which anything is found")
     confident, others = _ordered(confident), _ordered(others)
     threshold = _threshold(confident, others, answered)

@@ -11,8 +11,10 @@ from sqlalchemy.orm import Session
 
 from ...errors import InvalidVector
 from ...models import EmbeddingModel
+from ...models.knowledge import EMBEDDED_BY
 from ...schemas import Explanation, Hit, KnowledgeHit, ObjectType
 from ..indexing.articles import models_of_articles
+from ..indexing.parameters import typed
 
 H = TypeVar("H", bound=Hit)
 
@@ -20,7 +22,11 @@ _SIDES = ("vector_rank", "text_rank", "text_score", "text_coverage", "confidence
 _PIECES = 8
 """Of one document among the best hits, so many are looked for at first."""
 MAX_HITS = 1000
-_MODELS = select(EmbeddingModel.object_type, EmbeddingModel.model)
+_MODELS = select(EmbeddingModel.object_type, EmbeddingModel.model, EmbeddingModel.dimensions)
+_WIDTH_OF_ARTICLES = typed(f"""
+    SELECT metadata #>> '{{embedding,dimensions}}' FROM knowledge_base
+    WHERE embedding IS NOT NULL AND {EMBEDDED_BY} = :model LIMIT 1
+""")  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,8 @@ def fetch_hits(
     """
     rows = session.execute(target.statement, parameters).all()
     # With min_score nothing may be enough, which the second flight tells apart.
-    if refuse_other_models and not rows and (model := parameters.get("query_model")) is not None:
-        check_models(session, model, target.object_types)
+    if refuse_other_models and not rows and parameters.get("query_model") is not None:
+        check_models(session, parameters, target.object_types)
     return [_hit(target.schema, row, explain) for row in rows]
 
 
@@ -82,18 +88,26 @@ def _hit(schema: type[H], row: Row[Any], explain: bool) -> H:
     return schema(**values)
 
 
-def check_models(session: Session, model: str, object_types: Collection[ObjectType]) -> None:
-    """Raise InvalidVector where what is searched is embedded by another model, with both named."""
-    present: dict[str, set[str]] = {}
+def check_models(
+    session: Session, parameters: Mapping[str, Any], object_types: Collection[ObjectType]
+) -> None:
+    """Raise InvalidVector where what is searched is embedded by another model or width, with both named."""
+    model, dimensions = parameters["query_model"], parameters["query_dimensions"]
+    present: dict[str, dict[str, str | None]] = {}
     if ObjectType.KNOWLEDGE in object_types:
-        present["articles"] = {name for name in models_of_articles(session) if name is not None}
-    for object_type, model_of_type in session.execute(_MODELS):
+        width = session.scalar(_WIDTH_OF_ARTICLES, {"model": model})
+        present["articles"] = dict.fromkeys((name for name in models_of_articles(session) if name), width)
+    for object_type, model_of_type, width_of_type in session.execute(_MODELS):
         if ObjectType(object_type) in object_types:
-            present[f"{object_type}s"] = {model_of_type}
+            present[f"{object_type}s"] = {model_of_type: str(width_of_type)}
     others = [
         f"{name} of {', '.join(sorted(models))}"
         for name, models in present.items()
         if models and model not in models
+    ] + [
+        f"{name} of {model} with {models[model]} dimensions, not {dimensions}"
+        for name, models in present.items()
+        if models.get(model) not in {None, str(dimensions)}
     ]
     if others:
         raise InvalidVector(f"the query is of the model {model}, {' and '.join(others)}")

@@ -26,6 +26,7 @@ class Options(TypedDict):
     min_similarity: float | None
     min_score: float | None
     query_model: str | None
+    query_dimensions: int | None
     vector_weight: float
     text_weight: float
     threshold_model: str | None
@@ -77,6 +78,7 @@ def checked_options(  # noqa: PLR0917 - the options of every search, in their or
         prepared = _embedded(query, embedder)
     return Options(
         query_model=model,
+        query_dimensions=None if model is None or embedder is None else embedder.dimensions,
         query=prepared if by_vector else None,
         query_text=query if by_words and isinstance(query, str) else None,
         max_rows=limit,

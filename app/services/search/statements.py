@@ -23,7 +23,7 @@ _TICKET = (
 def _call(object_type: ObjectType, filters: str = "filters") -> str:
     return (
         f"search_objects('{object_type}', :query, :query_text, :max_rows, :{filters}, :min_similarity, "
-        ":query_model, :vector_weight, :text_weight) AS hit"
+        ":query_model, :vector_weight, :text_weight, :query_dimensions) AS hit"
     )
 
 

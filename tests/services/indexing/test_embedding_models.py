@@ -335,7 +335,12 @@ def test_one_name_with_two_widths_is_two_models_and_never_mixed(session, article
         embed(session, wider, object_type)
     assert caught.value.field == "embedder.dimensions"
     assert (wider.seen, numbers(session, object_type)) == ([], before)
-    wider.model = "letters-1 of 27"
     wider.embed = lambda texts: [[*vector, 0.0] for vector in Letters.embed(wider, texts)]
+    find = {"knowledge": search.search_knowledge, "message": search.search_messages}.get(object_type)
+    for mode in ("vector", "hybrid"):
+        with pytest.raises(InvalidVector, match="of letters-1 with 26 dimensions, not 27"):
+            (find or search.search_tickets)(session, "Password", embedder=wider, mode=mode)
+        assert (find or search.search_tickets)(session, "Password", embedder=Letters(), mode=mode)
+    wider.model = "letters-1 of 27"
     assert embed(session, wider, object_type) > 0
     assert status(session, object_type).model == "letters-1 of 27"

@@ -14,7 +14,7 @@ from app.embeddings import LexicalEmbedder
 from app.errors import InvalidValue
 from app.models import KnowledgeBaseEntry, KnowledgeCategory
 from app.schemas import IngestReport
-from app.services import knowledge, search
+from app.services import indexing, knowledge, search
 from app.services.indexing import articles as _article_embeddings
 from app.services.knowledge import ingestion as _ingestion
 from app.testing import KnowledgeBaseEntryFactory
@@ -296,6 +296,21 @@ def test_an_embedder_without_a_name_is_refused_before_anything_is_written(sessio
     with pytest.raises(InvalidValue, match=r"embedder\.model"):
         knowledge.ingest_text(session, "Some text", source="x", category="faq", embedder=embedder)
     assert queries.count == 0
+
+
+@pytest.mark.parametrize("dimensions", [0, -1, "4", 1536.0, True, None])
+def test_an_embedder_without_a_width_is_refused_wherever_it_is_used(session, dimensions):
+    embedder = LexicalEmbedder()
+    embedder.dimensions = dimensions
+    for use in (
+        lambda: knowledge.ingest_text(session, "A text", source="x", category="faq", embedder=embedder),
+        lambda: indexing.embed_missing(session, embedder),
+        lambda: indexing.estimate(session, embedder),
+        lambda: search.search_knowledge(session, "A text", embedder=embedder),
+        lambda: search.calibrate(session, ["A text"], ["Another"], embedder=embedder),
+    ):
+        with pytest.raises(InvalidValue, match=r"embedder\.dimensions: must be a whole number above 0"):
+            use()
 
 
 def test_articles_of_another_model_or_of_an_older_text_count_as_not_embedded(session):
