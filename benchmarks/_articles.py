@@ -31,6 +31,11 @@ WORDS = """
 """
 
 
+def candidates(articles: int) -> int:
+    """The ``hnsw.ef_search`` of ``search_objects`` in a table of so many: with it others find as much."""
+    return min(200, round(30 + math.sqrt(articles) / 2))
+
+
 class Vectors:
     """Draws vectors such as texts have: the same seed draws the same ones.
 

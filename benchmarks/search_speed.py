@@ -11,9 +11,9 @@ two thousand, without psycopg, by whose hand each would be another statement.
 The first run installs langchain-postgres, vecs and LlamaIndex's PGVectorStore into environments of their own
 in the user's cache folder. "tuned" is the peer on a server with the settings of our revision 0011: whether
 the planner takes a peer's index otherwise depends on how large its table is beside it, which ``--words``, the
-length of an article, decides. ``--ef-search`` is how hard all but ours look, so that they can be compared at
-the same recall. ``--quick`` is 2,000 articles and 50 queries; with ``--no-peers`` it takes less than a
-minute.
+length of an article, decides. All look at as many candidates as ours; with ``--ef-search`` the others look
+at so many (pgvector's default is 40). ``--quick`` is 2,000 articles and 50 queries; with ``--no-peers`` it
+takes less than a minute.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from statistics import median, quantiles
 
 import _peers
-from _articles import LIMIT, SHARES, Vectors, connect, exact_answers, load
+from _articles import LIMIT, SHARES, Vectors, candidates, connect, exact_answers, load
 from _contenders import Contender, Filtering, Found, Ours, Raw
 from _server import roomy_server
 
@@ -183,8 +183,8 @@ def describe(url: str, task: Task) -> None:
         ).fetchone()
     assert row is not None
     print(
-        f"\n{task.rows:,} articles of {task.words} words, {task.queries} queries each, PostgreSQL {row[0]}, "
-        f"pgvector {row[1]}, shared_buffers {row[2]}",
+        f"\n{task.rows:,} articles of {task.words} words, {task.queries} queries each, "
+        f"ef_search {task.ef_search}, PostgreSQL {row[0]}, pgvector {row[1]}, shared_buffers {row[2]}",
         flush=True,
     )
 
@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("--rows", default="20000,100000", help="numbers of articles")
     parser.add_argument("--words", type=int, default=80, help="in an article; the planner minds")
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--ef-search", type=int, default=200, help="of all but ours, which is 200")
+    parser.add_argument("--ef-search", type=int, help="of all but ours; otherwise as many as ours")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--no-peers", action="store_true", help="psycopg and ours only")
     parser.add_argument("--quick", action="store_true", help="2,000 articles and 50 queries")
@@ -205,7 +205,8 @@ def main() -> None:
     server = provision("url", url=given) if given else roomy_server()
     with server as url, closing(Databases(url)) as databases:
         for rows in map(int, sizes.split(",")):
-            task = Task(rows, options.words, queries, options.ef_search, options.seed, not options.no_peers)
+            width = options.ef_search or candidates(rows)
+            task = Task(rows, options.words, queries, width, options.seed, not options.no_peers)
             database = databases.clone()
             describe(database, task)
             figures, filtered = measure(database, task)

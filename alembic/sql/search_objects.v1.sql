@@ -38,6 +38,7 @@ SET search_path = pg_catalog, public, pg_temp
 SET enable_sort = off
 SET random_page_cost = 1.1
 SET jit = off
+SET plan_cache_mode = force_generic_plan
 SET hnsw.iterative_scan = relaxed_order
 SET hnsw.max_scan_tuples = 2147483647
 SET hnsw.scan_mem_multiplier = 1000
@@ -93,12 +94,10 @@ BEGIN
         END IF;
         -- Of more rows, more have to be looked at to find the nearest (the table may never have been analysed);
         -- and the fewer rows a filter leaves, the farther from the vector they lie.
-        width := CASE WHEN rows_of_all < 0 THEN 200 ELSE LEAST(200, 100 + rows_of_all / 1000) END;
+        width := CASE WHEN rows_of_all < 0 THEN 200 ELSE LEAST(200, 30 + sqrt(rows_of_all) / 2) END;
         -- Dead rows hold places in the index until VACUUM takes them out: the more, the more are looked at.
-        width := width * LEAST(5, 1 + (
-            SELECT pg_stat_get_dead_tuples(c.oid) / GREATEST(5 * pg_stat_get_live_tuples(c.oid), 5)
-            FROM pg_class c WHERE c.oid = vectors::regclass
-        ));
+        width := width * LEAST(5, 1 + pg_stat_get_dead_tuples(vectors::regclass)
+            / GREATEST(5 * pg_stat_get_live_tuples(vectors::regclass), 5));
         width := GREATEST(depth, LEAST(1000, width / GREATEST(share, 0.35)));
         PERFORM set_config('hnsw.ef_search', width::text, true);
         IF object_type = 'knowledge' THEN
@@ -137,10 +136,19 @@ BEGIN
             WHEN few IS NOT NULL THEN ' AND ' || row_id || ' = ANY ($3)'
             WHEN conditions <> '' THEN ' AND ' || conditions ELSE ''
         END;
+        IF object_type = 'knowledge' AND conditions = '' AND few IS NULL THEN
+            -- The same, and the most usual search: planned once in a session.
+            SELECT array_agg(n.id), array_agg(n.distance) INTO ids, distances FROM (
+                SELECT o.id, o.embedding <=> query AS distance FROM knowledge_base o
+                WHERE o.is_active AND o.embedding IS NOT NULL
+                    AND (of_model IS NULL OR COALESCE(o.metadata #>> '{embedding,model}', of_model) = of_model)
+                ORDER BY o.embedding <=> query LIMIT depth
+            ) AS n WHERE n.distance <> 'NaN';
+        END IF;
         nearest := 'SELECT array_agg(id), array_agg(distance) FROM (
             SELECT ' || row_id || ' AS id, ' || distance || ' AS distance FROM ' || source
             || ' ORDER BY ' || distance;
-        IF few IS NULL THEN
+        IF few IS NULL AND ids IS NULL THEN
             EXECUTE nearest || page INTO ids, distances USING query, depth, few, of_model;
         END IF;
         -- The page is not full: there are no more rows, or the index does not lead to all of them, as happens

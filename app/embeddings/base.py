@@ -14,6 +14,8 @@ DIMENSIONS = 1536
 """The width of every vector column; shorter vectors are padded with zeros."""
 
 MAX_TEXT_BYTES = 1_000_000
+_FLOAT32 = 2**-23
+"""The database does not see a smaller difference: such a length is 1."""
 
 
 class Embedder(Protocol):
@@ -178,4 +180,6 @@ def _at_unit_length(values: list[float], dimensions: int) -> list[float]:
         if not all(map(math.isfinite, values)):
             raise InvalidVector("a vector must hold finite numbers only")
         raise InvalidVector("the length of the vector is outside of what a float can hold")
-    return [value / norm for value in values] + [0.0] * (dimensions - len(values))
+    if not math.isclose(norm, 1, rel_tol=_FLOAT32):
+        values = [value / norm for value in values]
+    return values + [0.0] * (dimensions - len(values))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from _articles import connect, connect_binary
+from _articles import candidates, connect, connect_binary
 from pgvector import Vector
 from psycopg.types.json import Jsonb
 from psycopg.types.string import StrDumper
@@ -21,7 +21,7 @@ from . import statements as sql
 from .base import ACCOUNT
 
 # Without these the planner does not use the index of the vectors; the services' function carries its own.
-_SEARCHING = ("random_page_cost=1.1", "enable_sort=off", "jit=off", "hnsw.ef_search=200")
+_SEARCHING = ("random_page_cost=1.1", "enable_sort=off", "jit=off")
 
 
 class HandWritten:
@@ -36,8 +36,9 @@ class HandWritten:
         self._searching: Any = None
 
     def method(self, operation: type[op.Operation]) -> Callable[[Any], Any]:
-        if operation.work == "search" and self._searching is None:
-            self._searching = connect_binary(self._url, *_SEARCHING)
+        if issubclass(operation, op.Search) and self._searching is None:
+            width = f"hnsw.ef_search={candidates(operation.articles)}"
+            self._searching = connect_binary(self._url, *_SEARCHING, width)
         method: Callable[[Any], Any] = getattr(self, operation.work)
         return method
 

@@ -32,6 +32,8 @@ class Operation:
     """One millisecond a flight, it is to be faster than the seed's way."""
     share: ClassVar[float] = 1
     """Of the usual number of measured calls; what takes long is called less often."""
+    turns: ClassVar[int] = 1
+    """In which calls a second are counted: more where a bar is about them."""
     only_ours: ClassVar[bool] = False
     """Nobody else does it."""
 
@@ -130,6 +132,7 @@ class IngestKnown(Ingest):
     key: ClassVar[str] = "ingest_known"
     title: ClassVar[str] = "ingest, known sender"
     flights: ClassVar[int | None] = 4
+    turns: ClassVar[int] = 5
 
     @classmethod
     def calls(cls, base: Base, seed: int) -> Iterator[Self]:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import create_engine, func, select, text, update
+from _articles import candidates
+from sqlalchemy import Engine, create_engine, func, insert, inspect, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database import normalize_url
@@ -22,6 +23,8 @@ from app.models import (
     ConversationStatus,
     Customer,
     CustomerIdentifier,
+    CustomerMerge,
+    CustomerMergeMove,
     CustomerRedirect,
     DeliveryStatus,
     IdentifierType,
@@ -51,11 +54,23 @@ class PlainORM:
     """One engine, a session for each call; threads share it."""
 
     def __init__(self, url: str, clients: int = 1) -> None:
-        self._engine = create_engine(normalize_url(url), pool_size=clients, max_overflow=0)
-        self._sessions = sessionmaker(self._engine, expire_on_commit=False)
+        self._url = url
+        self._clients = clients
+        self._engine = self._connected()
+        self._searching: Engine | None = None
+
+    def _connected(self, options: str = "") -> Engine:
+        settings = {"options": options} if options else {}
+        return create_engine(
+            normalize_url(self._url), pool_size=self._clients, max_overflow=0, connect_args=settings
+        )
 
     def method(self, operation: type[op.Operation]) -> Callable[[Any], Any]:
-        work, sessions = WORK[operation.work], self._sessions
+        engine = self._engine
+        if issubclass(operation, op.Search):
+            width = candidates(operation.articles)
+            engine = self._searching = self._searching or self._connected(f"-c hnsw.ef_search={width}")
+        work, sessions = WORK[operation.work], sessionmaker(engine, expire_on_commit=False)
 
         def call_in_transaction(call: Any) -> Any:
             with sessions.begin() as session:
@@ -64,11 +79,18 @@ class PlainORM:
         return call_in_transaction
 
     def pids(self) -> list[int]:
-        with self._engine.connect() as connection:
-            return [connection.execute(text("SELECT pg_backend_pid()")).scalar_one()]
+        pids = []
+        for engine in self._engines():
+            with engine.connect() as connection:
+                pids.append(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+        return pids
 
     def close(self) -> None:
-        self._engine.dispose()
+        for engine in self._engines():
+            engine.dispose()
+
+    def _engines(self) -> list[Engine]:
+        return [self._engine, *([self._searching] if self._searching else [])]
 
 
 def select_one(session: Session, _: op.SelectOne) -> Any:
@@ -316,13 +338,34 @@ def search(session: Session, call: op.Search) -> Any:
 
 
 def merge(session: Session, call: op.Merge) -> Any:
-    absorbed = session.get_one(Customer, call.absorbed_id)
-    survivor = session.get_one(Customer, call.survivor_id)
+    absorbed = session.get_one(Customer, call.absorbed_id, with_for_update=True)
+    survivor = session.get_one(Customer, call.survivor_id, with_for_update=True)
+    before = session.scalar(
+        select(func.to_jsonb(Customer.__table__.table_valued())).where(Customer.id == absorbed.id)
+    )
+    done = CustomerMerge(
+        survivor_id=survivor.id,
+        absorbed_id=absorbed.id,
+        actor=call.actor,
+        reason=call.reason,
+        absorbed=before,
+    )
+    session.add(done)
+    session.flush()
+    session.execute(select(func.set_config("crm.keep_updated_at", "on", True)))
     for entity in _MOVED:
-        session.execute(
-            update(entity).where(entity.customer_id == absorbed.id).values(customer_id=survivor.id)
-        )
+        (key,) = inspect(entity).primary_key
+        ids = session.scalars(select(key).where(entity.customer_id == absorbed.id)).all()
+        if ids:
+            name = entity.__tablename__
+            rows = [{"merge_id": done.id, "table_name": name, "row_id": row_id} for row_id in ids]
+            session.execute(insert(CustomerMergeMove), rows)
+            session.execute(
+                update(entity).where(entity.customer_id == absorbed.id).values(customer_id=survivor.id)
+            )
     session.delete(absorbed)
+    session.flush()
+    session.add(CustomerRedirect(absorbed_id=absorbed.id, customer_id=survivor.id, merge_id=done.id))
     session.flush()
 
 

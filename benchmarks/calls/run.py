@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
+from statistics import median
 from typing import Any
 
 from _articles import Vectors, connect, load
@@ -180,20 +182,19 @@ def _merges(url: str, base: Base, plan: Plan) -> list[dict[str, Any]]:
 def _rates(
     url: str, operations: Sequence[type[Operation]], supply: Supply, plan: Plan
 ) -> dict[Key, dict[str, float]]:
-    return {
-        (operation.key, contender.key): {
-            str(clients): round(
-                throughput.calls_per_second(
-                    url, operation, contender, supply, clients=clients, seconds=plan.seconds
-                ),
-                1,
+    """The median of an operation's turns, which the contenders take one after the other."""
+    rates: dict[Key, dict[str, float]] = {}
+    for operation, clients in product(operations, plan.clients):
+        contenders = [contender for contender in CONTENDERS if contender.does(operation)]
+        turns: dict[str, list[float]] = {contender.key: [] for contender in contenders}
+        for contender in contenders * operation.turns:
+            rate = throughput.calls_per_second(
+                url, operation, contender, supply, clients=clients, seconds=plan.seconds
             )
-            for clients in plan.clients
-        }
-        for operation in operations
-        for contender in CONTENDERS
-        if contender.does(operation)
-    }
+            turns[contender.key].append(rate)
+        for key, several in turns.items():
+            rates.setdefault((operation.key, key), {})[str(clients)] = round(median(several), 1)
+    return rates
 
 
 def _rows(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from operator import mul
 
 import pytest
+from sqlalchemy import text
 
 ROWS, QUERIES = 400, 12
 
@@ -38,6 +40,14 @@ def test_vectors_have_length_one_are_the_same_for_a_seed_and_have_neighbours(ben
     cosines = sorted(sum(map(mul, vectors[0], other)) for other in vectors[1:])
     assert cosines[-1] > 0.25
     assert abs(cosines[len(cosines) // 2]) < 0.2
+
+
+@pytest.mark.parametrize("rows", [1, 301, 2_000, 20_000, 115_600, 10_000_000])
+def test_all_look_at_as_many_candidates_as_ours(benchmark, session, rows):
+    source = session.scalar(text("SELECT prosrc FROM pg_proc WHERE proname = 'search_objects'"))
+    (width,) = re.findall(r"rows_of_all < 0 THEN 200 ELSE (LEAST\(.+\)) END", source)
+    ours = session.scalar(text(f"SELECT ({width.replace('rows_of_all', ':rows')})::integer"), {"rows": rows})
+    assert benchmark("_articles").candidates(rows) == ours
 
 
 def test_a_plan_is_told_by_its_index(benchmark):

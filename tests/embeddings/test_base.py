@@ -17,6 +17,8 @@ from app.embeddings import DIMENSIONS, embed_query, embed_texts, prepare, prepar
 from app.errors import CustomerNotFound, EmbedderUnavailable, InvalidValue, InvalidVector
 from app.models.knowledge import EMBEDDING_DIMENSIONS
 
+FLOAT32 = 2**-23
+"""A smaller difference of a length is none in the database."""
 components = st.floats(min_value=-1e6, max_value=1e6).map(lambda x: x if abs(x) > 1e-6 else 0.0)
 vectors = st.lists(components, min_size=1, max_size=40).filter(any)
 
@@ -56,7 +58,7 @@ def test_a_prepared_vector_has_length_one_and_full_width(vector):
     prepared = prepare(vector)
 
     assert len(prepared) == DIMENSIONS
-    assert math.hypot(*prepared) == pytest.approx(1, abs=1e-12)
+    assert math.hypot(*prepared) == pytest.approx(1, abs=FLOAT32)
 
 
 @settings(deadline=None)
@@ -75,6 +77,15 @@ def test_preparing_twice_changes_nothing(vector):
     once = prepare(vector)
 
     assert prepare(once) == pytest.approx(once, abs=1e-12)
+
+
+@settings(deadline=None)
+@given(vectors)
+def test_a_vector_of_length_one_in_float32_stays_as_it_is(vector):
+    stored = list(struct.unpack(f"{DIMENSIONS}f", struct.pack(f"{DIMENSIONS}f", *prepare(vector))))
+
+    assert prepare(stored) == stored
+    assert prepare([value * (1 + 1e-6) for value in stored]) == pytest.approx(stored, abs=FLOAT32)
 
 
 @pytest.mark.parametrize("scale", [1e30, 1e-30, 1e150, 1e-150, 1e300, 1e-300])
@@ -100,7 +111,7 @@ def test_any_floats_are_either_refused_or_given_length_one(vector):
     )
 
     if sound:
-        assert math.hypot(*prepare(vector)) == pytest.approx(1, abs=1e-9)
+        assert math.hypot(*prepare(vector)) == pytest.approx(1, abs=FLOAT32)
     else:
         with pytest.raises(InvalidVector):
             prepare(vector)

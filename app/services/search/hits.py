@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Row, TextClause, select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.selectable import TextualSelect
 
 from ...errors import InvalidVector
 from ...models import EmbeddingModel
@@ -33,7 +34,7 @@ _WIDTH_OF_ARTICLES = typed(f"""
 class Target(Generic[H]):
     """What a search looks through, and what its hits are."""
 
-    statement: TextClause
+    statement: TextualSelect
     object_types: tuple[ObjectType, ...]
     schema: type[H]
 

@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-from sqlalchemy import TextClause
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import column
+from sqlalchemy.sql.selectable import TextualSelect
 
 from ...schemas import ObjectType
 from ..indexing.parameters import typed
 
-_HIT = (
-    "hit.similarity, hit.confidence, COALESCE(hit.confidence >= least.threshold, false) AS confident, "
-    "hit.vector_rank, hit.text_rank, hit.text_score, hit.text_coverage"
-)
+
+def _of(table: str, *names: str) -> dict[str, str]:
+    return {name: f"{table}.{name}" for name in names}
+
+
+def _list(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
+
+
+def _statement(sql: str, columns: Iterable[str]) -> TextualSelect:
+    """With the names of its columns, so that what a row looks like is found out once."""
+    return typed(sql).columns(*map(column, columns))
+
+
+_HIT = {
+    **_of("hit", "similarity", "confidence"),
+    "confident": "COALESCE(hit.confidence >= least.threshold, false)",
+    **_of("hit", "vector_rank", "text_rank", "text_score", "text_coverage"),
+}
 # What is no object (raw SQL may have stored a list) has no keys that anybody could ask for.
-_EXTRA = "CASE WHEN jsonb_typeof(o.metadata) = 'object' THEN o.metadata END AS extra"
-_TICKET = (
-    "o.ticket_number, o.customer_id, o.conversation_id, o.subject, o.category, o.priority, o.status, "
-    f"o.source_channel, o.assigned_to, o.escalation_reason, o.resolution_notes, {_EXTRA}, "
-    "o.created_at, o.updated_at, o.resolved_at"
-)
+_EXTRA = {"extra": "CASE WHEN jsonb_typeof(o.metadata) = 'object' THEN o.metadata END"}
+_ARTICLE = _of("o", "title", "content", "category", "source") | _EXTRA | _of("o", "created_at", "updated_at")
+_MESSAGE = {
+    **_of("o", "conversation_id", "customer_id", "channel", "direction", "role", "content", "content_type"),
+    **_of("o", "delivery_status", "processing_latency_ms"),
+    **_EXTRA,
+    **_of("o", "created_at"),
+}
+_TICKET = {
+    **_of("o", "ticket_number", "customer_id", "conversation_id", "subject", "category", "priority"),
+    **_of("o", "status", "source_channel", "assigned_to", "escalation_reason", "resolution_notes"),
+    **_EXTRA,
+    **_of("o", "created_at", "updated_at", "resolved_at"),
+}
 
 
 def _call(object_type: ObjectType, filters: str = "filters") -> str:
@@ -47,16 +73,18 @@ def _threshold(object_type: ObjectType) -> str:
 _IS_ENOUGH = "hit.confidence >= COALESCE(CAST(:min_score AS double precision), -1)"
 
 
-def _of_one_type(object_type: ObjectType, table: str, columns: str) -> TextClause:
-    return typed(f"""
-        SELECT hit.id, hit.score, {_HIT}, {columns}
+def _of_one_type(object_type: ObjectType, table: str, columns: dict[str, str]) -> TextualSelect:
+    selected = _of("hit", "id", "score") | _HIT | columns
+    sql = f"""
+        SELECT {_list(selected)}
         FROM {_call(object_type)} JOIN {table} AS o USING (id) {_threshold(object_type)}
         WHERE {_IS_ENOUGH}
         ORDER BY hit.score DESC, hit.id
-    """)  # noqa: S608 - nothing of a caller's is in it
+    """  # noqa: S608 - nothing of a caller's is in it
+    return _statement(sql, selected)
 
 
-def _neighbours(name: str, first: str, last: str) -> str:
+def _neighbours(first: str, last: str) -> str:
     """Sections of the hit's document that are in use, between two places counted from its own."""
     return f"""COALESCE((
         SELECT jsonb_agg(
@@ -67,35 +95,31 @@ def _neighbours(name: str, first: str, last: str) -> str:
         CROSS JOIN LATERAL generate_series(GREATEST(own + {first}, 1), own + {last}) AS place
         JOIN knowledge_base AS n ON n.id = d.article_ids[place] AND n.is_active
         WHERE d.source = o.source
-    ), '[]') AS {name}"""  # noqa: S608
+    ), '[]')"""  # noqa: S608
 
 
-_ARTICLE = f"o.title, o.content, o.category, o.source, {_EXTRA}, o.created_at, o.updated_at"
 KNOWLEDGE = _of_one_type(ObjectType.KNOWLEDGE, "knowledge_base", _ARTICLE)
 KNOWLEDGE_AROUND = _of_one_type(
     ObjectType.KNOWLEDGE,
     "knowledge_base",
-    f"{_ARTICLE}, {_neighbours('before', '-:around', '-1')}, {_neighbours('after', '1', ':around')}",
+    _ARTICLE | {"before": _neighbours("-:around", "-1"), "after": _neighbours("1", ":around")},
 )
-MESSAGES = _of_one_type(
-    ObjectType.MESSAGE,
-    "messages",
-    "o.conversation_id, o.customer_id, o.channel, o.direction, o.role, o.content, o.content_type, "
-    f"o.delivery_status, o.processing_latency_ms, {_EXTRA}, o.created_at",
-)
+MESSAGES = _of_one_type(ObjectType.MESSAGE, "messages", _MESSAGE)
 TICKETS = _of_one_type(ObjectType.TICKET, "tickets", _TICKET)
 _OWNER = "(SELECT {0} FROM customers WHERE customers.id = o.customer_id) AS customer_{0}"
 TICKETS_OF_WHOM = _of_one_type(
     ObjectType.TICKET, "tickets", f"{_TICKET}, {_OWNER.format('name')}, {_OWNER.format('company')}"
 )
 
+_ANY = ("object_type", "id", "score", *_HIT, "title", "content", "customer_id")
+
 
 def _any(object_type: ObjectType, table: str, columns: str, filters: str = "filters") -> str:
     # Words weigh by their own table, so across tables their ranks are compared.
     return f"""
         SELECT '{object_type}' AS object_type, hit.id,
-            CASE WHEN :query IS NULL THEN 1.0 / (60 + hit.text_rank) ELSE hit.score END AS score, {_HIT},
-            {columns}
+            CASE WHEN :query IS NULL THEN 1.0 / (60 + hit.text_rank) ELSE hit.score END AS score,
+            {_list(_HIT)}, {columns}
         FROM {_call(object_type, filters)} JOIN {table} AS o USING (id) {_threshold(object_type)}
         WHERE {_IS_ENOUGH}
     """  # noqa: S608
@@ -109,13 +133,18 @@ _ARTICLE_HITS = _any(
 )
 _TICKET_HITS = _any(ObjectType.TICKET, "tickets", "o.subject, o.resolution_notes, o.customer_id")
 _MESSAGE_HITS = _any(ObjectType.MESSAGE, "messages", "NULL, o.content, o.customer_id")
-ALL = typed(f"""
+ALL = _statement(
+    f"""
     SELECT * FROM ({_ARTICLE_HITS} UNION ALL {_TICKET_HITS} UNION ALL {_MESSAGE_HITS}) AS hits
     ORDER BY score DESC, id LIMIT :max_rows
-""")  # noqa: S608
+    """,  # noqa: S608
+    _ANY,
+)
 
-SIMILAR_TICKETS = typed(f"""
-    SELECT hit.id, hit.score, {_HIT}, {_TICKET}
+_SIMILAR = _of("hit", "id", "score") | _HIT | _TICKET
+SIMILAR_TICKETS = _statement(
+    f"""
+    SELECT {_list(_SIMILAR)}
     FROM tickets AS own
     LEFT JOIN embedding_models AS present ON present.object_type = 'ticket'
     LEFT JOIN ticket_embeddings AS embedded ON embedded.ticket_id = own.id AND embedded.model = present.model
@@ -131,4 +160,6 @@ SIMILAR_TICKETS = typed(f"""
     )
     WHERE own.id = :ticket_id
     ORDER BY hit.score DESC, hit.id
-""")  # noqa: S608
+    """,  # noqa: S608
+    _SIMILAR,
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -38,7 +39,7 @@ def article(*values: float, **facts: object) -> KnowledgeBaseEntry:
 
 @pytest.fixture(scope="module")
 def library(crm_databases: Databases) -> Iterator[Engine]:
-    """Three thousand articles whose embeddings are random directions."""
+    """Three thousand articles whose embeddings are random directions, a fifth of them of another model."""
     url = crm_databases.clone()
     engine = make_engine(url)
     chance = random.Random(20_260_301)
@@ -47,6 +48,7 @@ def library(crm_databases: Databases) -> Iterator[Engine]:
         {
             "category": categories[n % 1000],
             "active": n % 3 != 0,
+            "metadata": {"embedding": {"model": "another"}} if n % 5 == 0 else {},
             "spelled": ",".join(f"{i}:{chance.gauss(0, 1):.5f}" for i in range(1, DIRECTIONS + 1)),
         }
         for n in range(ROWS)
@@ -59,11 +61,11 @@ def library(crm_databases: Databases) -> Iterator[Engine]:
         connection.execute(text("DROP INDEX idx_knowledge_base_embedding"))
         connection.execute(
             text("""
-                INSERT INTO knowledge_base (title, content, category, is_active, embedding)
-                SELECT 'Article', 'Text', category, active,
+                INSERT INTO knowledge_base (title, content, category, is_active, metadata, embedding)
+                SELECT 'Article', 'Text', category, active, metadata,
                     l2_normalize(('{' || spelled || '}/1536')::sparsevec::vector)
                 FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-                    AS r (category text, active boolean, spelled text)
+                    AS r (category text, active boolean, metadata jsonb, spelled text)
             """),
             {"rows": json.dumps(rows)},
         )
@@ -114,6 +116,19 @@ def test_a_page_is_full_at_every_selectivity_and_holds_the_nearest(shelves, cate
         assert [hit.similarity for hit in hits] == sorted((hit.similarity for hit in hits), reverse=True)
         nearest = exactly(shelves, query, limit, category)
         assert len({hit.id for hit in hits} & set(nearest)) >= 0.95 * len(nearest), (category, limit)
+
+
+@pytest.mark.parametrize("embedder", [None, LexicalEmbedder()])
+def test_a_filter_that_leaves_everything_finds_what_no_filter_finds(shelves, embedder):
+    """Without one, articles are searched by a statement of their own."""
+    for limit in (1, 5, 40, 1000):
+        query = point(1.0, limit)
+        long_ago = datetime(2000, 1, 1, tzinfo=UTC)
+        everything = search.search_knowledge(
+            shelves, query, embedder=embedder, limit=limit, created_from=long_ago
+        )
+        assert search.search_knowledge(shelves, query, embedder=embedder, limit=limit) == everything
+    assert any(hit.extra for hit in everything) == (embedder is None)
 
 
 def test_the_function_answers_from_the_index(shelves):
