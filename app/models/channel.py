@@ -26,6 +26,8 @@ class ChannelTone(StrEnum):
 
 
 class ChannelConfig(Base):
+    """How we talk on a channel."""
+
     __tablename__ = "channel_configs"
     __table_args__ = (code_check("channel", Channel), code_check("tone", ChannelTone))
 

@@ -57,6 +57,8 @@ class DeliveryStatus(StrEnum):
 
 
 class Conversation(Base):
+    """What a customer and we say to each other on one channel."""
+
     __tablename__ = "conversations"
     __table_args__ = (
         code_check("channel", Channel),
@@ -101,6 +103,8 @@ class Conversation(Base):
 
 
 class Message(Base):
+    """One message of a conversation, of either direction, or a note of ours."""
+
     __tablename__ = "messages"
     __table_args__ = (
         code_check("channel", Channel),

@@ -53,6 +53,8 @@ PHONE_KEY = (
 
 
 class Customer(Base):
+    """One person, on whatever channels they write."""
+
     __tablename__ = "customers"
     __table_args__ = (
         code_check("plan", CustomerPlan),
@@ -96,6 +98,8 @@ class Customer(Base):
 
 
 class CustomerIdentifier(Base):
+    """An address by which a customer is known. Nobody else holds it."""
+
     __tablename__ = "customer_identifiers"
     __table_args__ = (
         code_check("identifier_type", IdentifierType),

@@ -45,6 +45,8 @@ class KnowledgeCategory(StrEnum):
 
 
 class KnowledgeBaseEntry(Base):
+    """An article that questions are answered from, with its embedding."""
+
     __tablename__ = "knowledge_base"
     __table_args__ = (
         code_check("category", KnowledgeCategory),

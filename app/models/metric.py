@@ -23,6 +23,8 @@ class MetricType(StrEnum):
 
 
 class AgentMetric(Base):
+    """One measurement of how agents do on a channel."""
+
     __tablename__ = "agent_metrics"
     __table_args__ = (
         code_check("metric_type", MetricType),

@@ -91,6 +91,8 @@ TICKET_NUMBER_SEQUENCE = Sequence("ticket_number_seq", start=1, increment=1, met
 
 
 class Ticket(Base):
+    """What a customer wants done. Its status moves by legal steps only, each on record."""
+
     __tablename__ = "tickets"
     __table_args__ = (
         code_check("category", TicketCategory),
