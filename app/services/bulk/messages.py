@@ -213,7 +213,7 @@ class _Batch:
                     return
         self._left.add(number)
         self._left_ids |= _ids_of(draft)
-        self._senders.leave(draft.call, _former_of(draft))
+        self._senders.leave(draft.call, draft.former)
 
     def _is_alone(self, draft: Draft) -> bool:
         """Whether it does more than to be a message, or has to do with one that is left to later."""
@@ -309,11 +309,3 @@ def _ids_of(draft: Draft) -> set[tuple[str, str]]:
     """The message's own id and those that it names."""
     values = draft.values
     return {(values["channel"], id_) for id_ in (values["provider_message_id"], *values["references"])}
-
-
-def _former_of(draft: Draft) -> Iterable[Any]:
-    return (
-        read_sender(draft.inbound.former, draft.call.default_region).identifiers
-        if draft.inbound.former
-        else ()
-    )

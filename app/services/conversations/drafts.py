@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ...schemas import Identifier, IdentityPolicy, IdentityPolicyCode, InboundMessage
 from .._shared.checks import canonical_account, checked_code, checked_flag, checked_schema
 from ..identity.reading import Call, Sender, call_of, read
+from ..outbox.reports import read_report
 from .messages import EVENTS, refuse_own, values_of
 from .threads import placing
 
@@ -20,6 +21,10 @@ class Draft(NamedTuple):
     call: Call
     values: dict[str, Any]
     """What ``store_inbound_message`` takes, without the customer."""
+    reports: tuple[dict[str, Any], ...]
+    """What it says became of messages of ours."""
+    former: tuple[Identifier, ...]
+    """What is no longer the sender's, in canonical form."""
 
     @property
     def is_event(self) -> bool:
@@ -75,7 +80,10 @@ def draft_of(
     refuse_own(inbound.channel, sender.addresses[0].canonical, values["accounts"])
     is_event = inbound.event in EVENTS
     may_wake = not (archived or is_event) and _wakes(inbound, wake)
-    return Draft(inbound, call, values | {"is_event": is_event, "may_wake": may_wake, "may_reopen": may_wake})
+    reports = tuple(read_report(report, values["accounts"]) for report in inbound.delivery_reports)
+    former = read_sender(inbound.former, default_region).identifiers if inbound.former else ()
+    values |= {"is_event": is_event, "may_wake": may_wake, "may_reopen": may_wake}
+    return Draft(inbound, call, values, reports, former)
 
 
 def _wakes(inbound: InboundMessage, wake: bool | Callable[[InboundMessage], bool]) -> bool:

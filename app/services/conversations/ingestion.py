@@ -11,11 +11,12 @@ from sqlalchemy.orm import Session
 from ...errors import ConcurrentChange
 from ...models import MetricType
 from ...schemas import IdentityPolicy, IdentityPolicyCode, InboundMessage, Ingested, Outcome, Resolution
-from .. import identity, outbox
+from .. import identity
 from .._shared import measuring
 from .._shared.checks import checked_flag, require_transaction
 from ..identity.holdings import find_holdings
-from .drafts import Draft, draft_of, read_sender
+from ..outbox.reports import record
+from .drafts import Draft, draft_of
 from .messages import substitute_id
 from .redeliveries import find_earlier
 from .storing import Stored, store_event, store_message, store_of
@@ -129,18 +130,17 @@ def store_resolved(session: Session, draft: Draft, resolution: Resolution) -> In
 
 def _finished(session: Session, draft: Draft, stored: Stored) -> Ingested:
     """What else a stored message does, and what the caller is told."""
-    inbound, message = draft.inbound, draft.values
-    for report in inbound.delivery_reports:
-        outbox.record_delivery(session, report, aliases=message["accounts"], customer_id=stored.customer_id)
-    if inbound.former and stored.resolution.outcome is not Outcome.CONFLICT:
-        _give_up_former(session, inbound, stored.customer_id, draft.call.default_region)
+    for said in draft.reports:
+        record(session, said, stored.customer_id)
+    if draft.former and stored.resolution.outcome is not Outcome.CONFLICT:
+        _give_up_former(session, draft, stored.customer_id)
     present = stored.tickets
     refresh(session, stored.conversation_id, present)
     if draft.may_wake:
         present = wake_tickets(session, present, stored.resolution, stored.customer_id)
     ticket = to_go_on_with(present)
     return Ingested(
-        message_id=UUID(message["id"]),
+        message_id=UUID(draft.values["id"]),
         conversation_id=stored.conversation_id,
         customer_id=stored.customer_id,
         conversation_opened=stored.opened,
@@ -152,12 +152,9 @@ def _finished(session: Session, draft: Draft, stored: Stored) -> Ingested:
     )
 
 
-def _give_up_former(
-    session: Session, inbound: InboundMessage, customer_id: UUID, default_region: str | None
-) -> None:
+def _give_up_former(session: Session, draft: Draft, customer_id: UUID) -> None:
     """Detach what is no longer the sender's: who writes from it next is somebody else."""
-    former = read_sender(inbound.former, default_region).identifiers
-    for holding in find_holdings(session, former, default_region=default_region):
+    for holding in find_holdings(session, draft.former, default_region=draft.call.default_region):
         if holding.identifier_id is not None and holding.customer_id == customer_id:
             identity.detach_identifier(
                 session, holding.identifier_id, actor=ACTOR, reason="the provider says that it has changed"

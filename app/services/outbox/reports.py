@@ -115,9 +115,11 @@ def record_delivery(
     Raises:
         InvalidValue: a field cannot be stored, or the session is in autocommit mode.
     """
-    values = _values_of(report, aliases, customer_id)
+    said = read_report(report, aliases)
+    if customer_id is not None:
+        customer_id = checked_uuid("customer_id", customer_id)
     require_transaction(session)
-    return _record(session, values)
+    return record(session, said, customer_id)
 
 
 def record_deliveries(session: Session, reports: Iterable[DeliveryReport]) -> list[Message | None]:
@@ -128,14 +130,14 @@ def record_deliveries(session: Session, reports: Iterable[DeliveryReport]) -> li
     """
     if isinstance(reports, str | bytes) or not isinstance(reports, Iterable):
         raise InvalidValue("reports", "must be a list of reports")
-    batch = [_values_of(checked_kind("reports", report, DeliveryReport), (), None) for report in reports]
+    batch = [read_report(checked_kind("reports", report, DeliveryReport)) for report in reports]
     require_transaction(session)
     order = sorted(range(len(batch)), key=lambda i: batch[i]["provider_message_id"] or "")
-    results: dict[int, Message | None] = {i: _record(session, batch[i]) for i in order}
+    results: dict[int, Message | None] = {i: record(session, batch[i]) for i in order}
     return [results[i] for i in range(len(batch))]
 
 
-def _values_of(report: DeliveryReport, aliases: Collection[str], customer_id: UUID | None) -> dict[str, Any]:
+def read_report(report: DeliveryReport, aliases: Collection[str] = ()) -> dict[str, Any]:
     """What a report says, as it is stored.
 
     Raises:
@@ -159,7 +161,6 @@ def _values_of(report: DeliveryReport, aliases: Collection[str], customer_id: UU
         "accounts": accounts,
         "provider_message_id": name,
         "message_id": report.message_id,
-        "customer_id": None if customer_id is None else checked_uuid("customer_id", customer_id),
         "overtaken": overtaken_by(report.status),
         "not_told": [] if report.status is DeliveryStatus.FAILED else RANKS[RANKS.index(report.status) + 1 :],
         "replaced": _OUTCOME,
@@ -169,13 +170,14 @@ def _values_of(report: DeliveryReport, aliases: Collection[str], customer_id: UU
     }
 
 
-def _record(session: Session, values: dict[str, Any]) -> Message | None:
-    name = values["provider_message_id"]
-    if name is None and values["message_id"] is None:
+def record(session: Session, said: dict[str, Any], customer_id: UUID | None = None) -> Message | None:
+    """The same of a report that was read before."""
+    name, values = said["provider_message_id"], {**said, "customer_id": customer_id}
+    if name is None and said["message_id"] is None:
         return None
     session.flush()
     message: Message | None = session.scalars(_REPORTED, values).one_or_none()
-    if message is None and name is not None and values["customer_id"] is None:
+    if message is None and name is not None and customer_id is None:
         # Under the lock that ``sent`` takes: either it sees the report, or this sees the message.
         lock_provider_id(session, name)
         message = session.scalars(_REPORTED, values).one_or_none()

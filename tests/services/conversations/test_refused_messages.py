@@ -11,11 +11,14 @@ from app.models import (
     Base,
     Message,
 )
-from app.schemas import Identifier
+from app.schemas import DeliveryReport, Identifier
 from app.services import conversations
 
 from .incoming import EMAIL, WRITTEN, counts, inbound, on_whatsapp
 
+REPORT = DeliveryReport(
+    channel="email", account="support@techcorp.example", provider_message_id="<1@x>", status="failed"
+)
 BAD = {
     "sender": {"sender": (Identifier(type="email", value="nonsense"),)},
     "proven sender": {"sender": (EMAIL, Identifier(type="phone", value="nonsense", verified=True))},
@@ -31,6 +34,10 @@ BAD = {
     "extra": {"extra": {"n": float("inf")}},
     "endless extra": {"extra": {"text": "x" * 10_000_001}},
     "subject": {"subject": "\x00"},
+    "former sender": {"former": (Identifier(type="email", value="nonsense"),)},
+    "report's recipient": {"delivery_reports": (REPORT.model_copy(update={"recipient": "a\x00b"}),)},
+    "report's reason": {"delivery_reports": (REPORT.model_copy(update={"reason": "x" * 10_001}),)},
+    "second report": {"delivery_reports": (REPORT, REPORT.model_copy(update={"account": "\x00"}))},
 }
 
 
