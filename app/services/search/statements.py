@@ -106,10 +106,11 @@ KNOWLEDGE_AROUND = _of_one_type(
 )
 MESSAGES = _of_one_type(ObjectType.MESSAGE, "messages", _MESSAGE)
 TICKETS = _of_one_type(ObjectType.TICKET, "tickets", _TICKET)
-_OWNER = "(SELECT {0} FROM customers WHERE customers.id = o.customer_id) AS customer_{0}"
-TICKETS_OF_WHOM = _of_one_type(
-    ObjectType.TICKET, "tickets", f"{_TICKET}, {_OWNER.format('name')}, {_OWNER.format('company')}"
-)
+_OWNER = {
+    f"customer_{column}": f"(SELECT {column} FROM customers WHERE customers.id = o.customer_id)"  # noqa: S608
+    for column in ("name", "company")
+}
+TICKETS_OF_WHOM = _of_one_type(ObjectType.TICKET, "tickets", _TICKET | _OWNER)
 
 _ANY = ("object_type", "id", "score", *_HIT, "title", "content", "customer_id")
 
