@@ -29,7 +29,8 @@ DECLARE
     free_ones uuid[] := '{}';
 BEGIN
     -- In the order of an index, until there are enough. Only the first of a conversation looks for its route:
-    -- OFFSET 0 keeps these looks apart, and before it.
+    -- OFFSET 0 keeps these looks apart, and before it. With an interval added, a time is no reason to read the
+    -- index of times where a conversation is meant.
     FOR candidate IN
         SELECT o.message_id, o.conversation_id
         FROM outbox AS o CROSS JOIN LATERAL delivery_route(o.conversation_id, forms_from) AS r
@@ -42,7 +43,8 @@ BEGIN
             )
             AND NOT EXISTS (
                 SELECT FROM outbox AS other
-                WHERE other.conversation_id = o.conversation_id AND other.with_sender AND other.due_at > at_time
+                WHERE other.conversation_id = o.conversation_id AND other.with_sender
+                    AND other.due_at + interval '0' > at_time
                 OFFSET 0
             )
             AND (only_channel IS NULL OR r.by_channel = only_channel)
@@ -61,20 +63,24 @@ BEGIN
             -- A mail's id is ASCII, also where its sender's domain is not.
             WHEN split_part(r.by_account, '@', 2) ~ '^[A-Za-z0-9.-]+$' THEN split_part(r.by_account, '@', 2)
             ELSE 'mail.invalid' END || '>' END AS own_id
-        FROM outbox AS o CROSS JOIN LATERAL delivery_route(o.conversation_id, forms_from) AS r
-        WHERE o.conversation_id = ANY (free_ones) AND o.due_at <= at_time
-            AND NOT EXISTS (
-                SELECT FROM outbox AS other
-                WHERE other.conversation_id = o.conversation_id
-                    AND (other.queued_at, other.message_id) < (o.queued_at, o.message_id)
-                OFFSET 0
-            )
-            AND NOT EXISTS (
-                SELECT FROM outbox AS other
-                WHERE other.conversation_id = o.conversation_id AND other.with_sender AND other.due_at > at_time
-                OFFSET 0
-            )
-        FOR UPDATE OF o SKIP LOCKED
+        FROM unnest(free_ones) AS free (conversation) CROSS JOIN LATERAL (
+            SELECT first.message_id, first.conversation_id FROM outbox AS first
+            WHERE first.conversation_id = free.conversation AND first.due_at + interval '0' <= at_time
+                AND NOT EXISTS (
+                    SELECT FROM outbox AS other
+                    WHERE other.conversation_id = first.conversation_id
+                        AND (other.queued_at, other.message_id) < (first.queued_at, first.message_id)
+                    OFFSET 0
+                )
+                AND NOT EXISTS (
+                    SELECT FROM outbox AS other
+                    WHERE other.conversation_id = first.conversation_id AND other.with_sender
+                        AND other.due_at + interval '0' > at_time
+                    OFFSET 0
+                )
+            ORDER BY first.queued_at, first.message_id
+            FOR UPDATE SKIP LOCKED
+        ) AS o CROSS JOIN LATERAL delivery_route(o.conversation_id, forms_from) AS r
     ), claimed AS (
         UPDATE outbox SET due_at = clock_timestamp() + lease, attempts = attempts + 1, with_sender = true,
             channel = due.by_channel, account = due.by_account

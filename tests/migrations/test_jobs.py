@@ -119,7 +119,18 @@ def test_six_jobs_at_once_adopt_a_database_once(server, forked, revisions, raw_d
     race(server, forked, url, revisions)
 
 
-def race_of_commands(server, url, revisions, jobs=6):
+@pytest.mark.soak
+def test_six_jobs_at_once_from_every_revision_apply_each_later_one_once(server, forked, revisions):
+    for done, start in enumerate(revisions, 1):
+        url = server.at(start)
+        server.execute(url, APPLIED)
+        race(server, forked, url, revisions[done:])
+        server.tidy()
+
+
+@pytest.mark.soak
+def test_six_alembic_commands_at_once_all_succeed(server, revisions):
+    url, jobs = server.empty(), 6
     server.execute(url, APPLIED)
     commands = [
         subprocess.Popen(
@@ -137,20 +148,6 @@ def race_of_commands(server, url, revisions, jobs=6):
     assert [version for (version,) in server.ask(url, "SELECT version FROM applied")] == revisions
     server.execute(url, FORGET)
     assert server.dump(url) == server.dump(server.as_migrated("head"))
-
-
-@pytest.mark.soak
-def test_six_jobs_at_once_from_every_revision_apply_each_later_one_once(server, forked, revisions):
-    for done, start in enumerate(revisions, 1):
-        url = server.at(start)
-        server.execute(url, APPLIED)
-        race(server, forked, url, revisions[done:])
-        server.tidy()
-
-
-@pytest.mark.soak
-def test_six_alembic_commands_at_once_all_succeed(server, revisions):
-    race_of_commands(server, server.empty(), revisions)
 
 
 def test_threads_of_one_process_may_migrate_at_once(server, revisions):

@@ -22,7 +22,6 @@ from .._shared.checks import (
     stored_id,
 )
 from ..identity.reading import Address
-from .messages import EVENTS
 
 MAX_REFERENCES = 100
 MAX_THREAD = 1000
@@ -52,12 +51,10 @@ def placing(
     thread_id = checked_optional_text("thread_id", inbound.thread_id, max_length=MAX_THREAD)
     thread_id = None if thread_id is None else stored_id(inbound.channel, thread_id)
     own = addresses[0]
-    # Beside the message that it is about an event has no place.
-    is_beside = inbound.reaction_to is not None and inbound.event in EVENTS
     return {
         "accounts": canonical_accounts(inbound.channel, account, aliases),
         "references": _references(inbound),
-        "thread_id": None if is_beside else group_id or thread_id,
+        "thread_id": group_id or thread_id,
         "group_id": group_id,
         "identifiers": [
             {
@@ -66,7 +63,7 @@ def placing(
                 "value": checked_text("sender", address.mailbox, max_length=255),
                 "address": checked_text("sender", address.spelling, max_length=255),
             }
-            for rank, address in enumerate([] if is_beside else _reachable(inbound.channel, addresses))
+            for rank, address in enumerate(_reachable(inbound.channel, addresses))
         ],
         "mailbox": own.mailbox,
         "canonical": own.canonical,

@@ -37,6 +37,7 @@ ANALYZE = text("ANALYZE outbox, conversation_routes, messages, conversations")
 @pytest.mark.parametrize(("in_one", "at_most"), [(False, 200), (True, 10 * 300)], ids=["of each", "of one"])
 def test_a_claim_reads_in_proportion_to_its_limit(session, in_one, at_most, analyzed):
     """Of one conversation only the first is due: the others are passed over by a key each."""
+    session.execute(text("TRUNCATE outbox"))  # what other tests left is no row any more, and would be read
     first = conversations.ingest(session, mail(), archived=True)
     place = {"conversation_id": first.conversation_id, "in_one": in_one, "count": 300}
     statements = [ANALYZE, WAITING.bindparams(**place)]
