@@ -22,10 +22,10 @@ demo: $(READY) ## run the main job on the example inbox
 	$(BIN)/crm demo
 
 test: $(READY) ## run all tests (the long races and kills: make soak)
-	$(BIN)/python -m pytest -n 2 -m "not soak" $(ARGS)
+	$(BIN)/python -m pytest -n 3 -m "not soak" $(ARGS)
 
 soak: $(READY) ## run the long races and kills
-	$(BIN)/python -m pytest -n 2 -m soak $(ARGS)
+	$(BIN)/python -m pytest -n 3 -m soak $(ARGS)
 
 elsewhere: $(READY) ## run all tests on Debian's PostgreSQL 17 by TCP, then through PgBouncer (needs root and apt)
 	$(BIN)/python scripts/elsewhere.py $(ARGS)

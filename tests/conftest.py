@@ -1,3 +1,5 @@
+import gc
+
 import pytest
 
 pytest_plugins = ["app.testing.plugin"]
@@ -7,6 +9,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--pooled", action="store_true", help="the server's URL leads through a pooler in transaction mode"
     )
+
+
+# Thousands of tests stay until the end: the collector need not look through them again and again.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection() -> None:
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
