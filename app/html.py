@@ -111,7 +111,7 @@ class Converter(HTMLParser):
             return
         url, start = self._link
         self._link = None
-        label = "".join(self._out[start:]).strip()
+        label = "".join(self._out[start:]).strip().removeprefix(self._line_mark())
         if url.lower().startswith(("http://", "https://", "mailto:", "tel:")) and not _same(url, label):
             self.handle_data(f" ({url})" if label else url)
 

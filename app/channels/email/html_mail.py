@@ -83,6 +83,7 @@ class _Mail(Converter):
 
     def marked(self) -> str:
         """The text; a blank line between two quoted ones is quoted too."""
+        self._end_link()
         self._settle_contained(marks.INTRODUCTION)
         lines = _settled(self.text().split("\n"))
         for number in range(1, len(lines) - 1):

@@ -92,3 +92,11 @@ def test_what_further_programs_write_above_an_unmarked_quote_is_not_new(line):
 )
 def test_a_heading_of_the_writer_s_is_new(body):
     assert parsed(f"Hello\n\n{body}", Subject="Re: 17").new_text == f"Hello\n\n{body}"
+
+
+@pytest.mark.parametrize("end", ["", "</a>", "</a></div>", "</a></div><p>Yes</p>"])
+@pytest.mark.parametrize("label", ["", "https://x.example", "here"])
+def test_a_link_in_the_element_around_a_quote_leaves_no_mark(label, end):
+    message = parsed(f"<p>Yes</p>{GMAIL}<a href='https://x.example'>{label}{end}", Content_Type="text/html")
+    assert set(message.new_text.split()) <= set(message.content.split())
+    assert message.content.count("https://x.example") == 1
