@@ -81,14 +81,15 @@ BEGIN
             SELECT part
             FROM regexp_matches(
                     regexp_replace(folded, '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}', ' ', 'g'),
-                    '(?:' || alpha || '+[0-9]|[0-9]+' || alpha || ')' || letter || '*', 'g'
+                    '(?<!' || letter || ')(?:' || alpha || '+[0-9]+(?:' || alpha || '+[0-9]*)?|[0-9]+' || alpha
+                        || '+(?:[0-9]+' || alpha || '*)?)(?!' || letter || ')', 'g'
                 ) AS run,
                 LATERAL (
                     SELECT side[1], count(*) OVER ()
                     FROM regexp_matches(left(run[1], 64), '[0-9]+|' || alpha || '+', 'g') AS side
                 ) AS sides (part, number)
             -- Two letters tell something only where the number is a digit: 2FA, 5kg.
-            WHERE number <= 4 AND char_length(part) >= CASE
+            WHERE char_length(part) >= CASE
                 WHEN number = 2 AND (part ~ '[0-9]' OR char_length(run[1]) = char_length(part) + 1) THEN 2
                 ELSE 3
             END
@@ -98,7 +99,7 @@ BEGIN
     IF folded ~ '[0-9][ ()./''-]{1,3}[0-9]|[0-9]{7}' THEN
         written := written || ARRAY(
             SELECT form
-            FROM regexp_matches(folded, '[+]?[0-9]+(?:[ ()./''-]{1,3}[0-9]+)*', 'g') AS number,
+            FROM regexp_matches(folded, '[+]?[0-9]+(?:[ ()./''-]{1,3}[0-9]+)+|[+]?[0-9]{7,}', 'g') AS number,
                 regexp_replace(replace(number[1], '(0)', ''), '[^0-9]', '', 'g') AS digits,
                 LATERAL (SELECT CASE
                     WHEN digits ~ '^00' THEN substr(digits, 3) WHEN number[1] ~ '^[+]' THEN digits

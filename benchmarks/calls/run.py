@@ -69,7 +69,7 @@ QUICK = Plan(
     seconds=0.1,
     clients=(1, 4),
     crowded=(IngestKnown, History),
-    merges=MERGES[:2],
+    merges=MERGES[:1],
     many_articles=False,
     rounds=1,
 )

@@ -236,7 +236,7 @@ def kill_some(server, forked, revisions, points, seed):
         url = server.databases.clone(filled)
         server.made.append(url)
         job = forked(migrations.upgrade, url)
-        time.sleep(chosen.uniform(0, duration))
+        time.sleep(chosen.uniform(0, 1.5 * duration))
         job.kill()
         job.join()
         reached.add(migrations.current(url))
