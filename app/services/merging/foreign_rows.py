@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from ...errors import MergeBlocked, from_database, sqlstate
 from ...models import CustomerMerge
 from .foreign_keys import FOREIGN_KEYS, ForeignKey, count_rows, escaped, quoted
-from .rows import MOVED_TABLES, keep_updated_at
+from .rows import MOVED_TABLES, giving_back, keep_updated_at
 
 # SQLSTATEs that are no refusal of a table: connections, conflicts with others, resources, cancellations.
 _PASSED_ON = ("08", "25", "40", "53", "55P03", "57", "58", "XX")
@@ -133,15 +133,14 @@ def return_foreign_rows(
         return returned, stayed
     parameters = {"merge_id": done.id, "absorbed_id": done.absorbed_id, "living_id": living_id}
     merges = {"merges": [done.id, *(merge.id for merge in later)], "absorbed_id": done.absorbed_id}
-    keep_updated_at(session, True)
-    for label, row_count, key in debts:
-        count = 0
-        if key is not None:
-            count = _execute(session, key, _returning(key), parameters | key.identity)
-            _execute(session, key, _lapsing(key), merges | key.identity)
-        returned[label] += count
-        stayed[label] += row_count - count
-    keep_updated_at(session, False)
+    with giving_back(session):
+        for label, row_count, key in debts:
+            count = 0
+            if key is not None:
+                count = _execute(session, key, _returning(key), parameters | key.identity)
+                _execute(session, key, _lapsing(key), merges | key.identity)
+            returned[label] += count
+            stayed[label] += row_count - count
     return returned, stayed
 
 

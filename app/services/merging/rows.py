@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from uuid import UUID
 
 from sqlalchemy import ARRAY, CursorResult, Uuid, bindparam, func, select, text
@@ -33,7 +34,6 @@ _JOURNAL = " UNION ALL ".join(
 )
 _MOVE = text(f"WITH {_MOVED} INSERT INTO customer_merge_moves (merge_id, table_name, row_id) {_JOURNAL}")
 
-# No CTEs in these two: where their size is misjudged, 10,000 rows take half a minute.
 _RETURN = """
     UPDATE {table} SET customer_id = :absorbed_id
     WHERE customer_id = :living_id AND {key} IN (
@@ -48,7 +48,15 @@ _LAPSE = """
         AND row_id IN (SELECT {key} FROM {table} WHERE customer_id = :absorbed_id)
 """
 
-
+# What is given back is joined with the journal, and the statistics may be older than both: a nested loop,
+# which looks best for few rows, would compare each with each, half a minute for 10,000.
+_BEGIN_GIVING = text("""
+    SELECT current_setting('enable_nestloop') AS loops, set_config('enable_nestloop', 'off', true),
+        set_config('crm.keep_updated_at', 'on', true)
+""")
+_END_GIVING = text("""
+    SELECT set_config('enable_nestloop', :loops, true), set_config('crm.keep_updated_at', '', true)
+""")
 _END_REDIRECT = text("""
     WITH ended AS (DELETE FROM customer_redirects WHERE absorbed_id = :absorbed_id)
     UPDATE customer_merge_moves SET returned_at = clock_timestamp()
@@ -78,15 +86,14 @@ def return_rows(
     merges = bindparam("merges", [done.id, *(merge.id for merge in later)], ARRAY(Uuid))
     owed = _owed(session, done.id)
     returned = {}
-    keep_updated_at(session, True)
-    for table, key in MOVED_TABLES.items():
-        result = session.execute(text(_RETURN.format(table=table, key=key)), parameters)
-        assert isinstance(result, CursorResult)
-        returned[table] = result.rowcount
-        if returned[table]:
-            lapse = text(_LAPSE.format(table=table, key=key)).bindparams(merges)
-            session.execute(lapse, {"absorbed_id": done.absorbed_id})
-    keep_updated_at(session, False)
+    with giving_back(session):
+        for table, key in MOVED_TABLES.items():
+            result = session.execute(text(_RETURN.format(table=table, key=key)), parameters)
+            assert isinstance(result, CursorResult)
+            returned[table] = result.rowcount
+            if returned[table]:
+                lapse = text(_LAPSE.format(table=table, key=key)).bindparams(merges)
+                session.execute(lapse, {"absorbed_id": done.absorbed_id})
     return returned, {table: owed.get(table, 0) - count for table, count in returned.items()}
 
 
@@ -99,6 +106,14 @@ def _owed(session: Session, merge_id: UUID) -> dict[str, int]:
         .group_by(move.table_name)
     )
     return dict(session.execute(counts).all())
+
+
+@contextmanager
+def giving_back(session: Session) -> Iterator[None]:
+    """Rows change their customer alone, and many at a time; an error leaves it to the caller's savepoint."""
+    loops = session.execute(_BEGIN_GIVING).one().loops
+    yield
+    session.execute(_END_GIVING, {"loops": loops})
 
 
 def keep_updated_at(session: Session, keep: bool) -> None:
