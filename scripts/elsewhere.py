@@ -177,7 +177,7 @@ def _wait(url: str, log: Path) -> None:
 
 def _suite(url: str, arguments: list[str]) -> int:
     environment = os.environ | {"CRM_TEST_DATABASE_URL": url}
-    command = [sys.executable, "-m", "pytest", "-n", "3", "-m", "not soak", *arguments]
+    command = [sys.executable, "-m", "pytest", "-n", "2", "-m", "not soak", *arguments]
     command = ["setpriv", "--pdeathsig", "INT", *command]
     with subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True) as tests:
         try:

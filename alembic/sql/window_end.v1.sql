@@ -1,7 +1,7 @@
 -- Until when free text may be written: 24 hours after the customer wrote. A provider counts between two numbers,
 -- whatever conversations we keep of them, so on WhatsApp all of the route that was used last count.
 CREATE OR REPLACE FUNCTION window_end(of_conversation uuid)
-RETURNS timestamptz LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+RETURNS timestamptz LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp SET enable_sort = on AS $$
     SELECT max(latest.created_at) + interval '24 hours'
     FROM (
         SELECT of_conversation AS conversation_id
