@@ -49,13 +49,16 @@ _LAPSE = """
 """
 
 # What is given back is joined with the journal, and the statistics may be older than both: a nested loop,
-# which looks best for few rows, would compare each with each, half a minute for 10,000.
+# which looks best for few rows, would compare each with each, half a minute for 10,000. Where there is no other
+# way, it counts as so dear that it would be compiled.
 _BEGIN_GIVING = text("""
     SELECT current_setting('enable_nestloop') AS loops, set_config('enable_nestloop', 'off', true),
+        current_setting('jit') AS jit, set_config('jit', 'off', true),
         set_config('crm.keep_updated_at', 'on', true)
 """)
 _END_GIVING = text("""
-    SELECT set_config('enable_nestloop', :loops, true), set_config('crm.keep_updated_at', '', true)
+    SELECT set_config('enable_nestloop', :loops, true), set_config('jit', :jit, true),
+        set_config('crm.keep_updated_at', '', true)
 """)
 _END_REDIRECT = text("""
     WITH ended AS (DELETE FROM customer_redirects WHERE absorbed_id = :absorbed_id)
@@ -111,9 +114,9 @@ def _owed(session: Session, merge_id: UUID) -> dict[str, int]:
 @contextmanager
 def giving_back(session: Session) -> Iterator[None]:
     """Rows change their customer alone, and many at a time; an error leaves it to the caller's savepoint."""
-    loops = session.execute(_BEGIN_GIVING).one().loops
+    before = session.execute(_BEGIN_GIVING).one()
     yield
-    session.execute(_END_GIVING, {"loops": loops})
+    session.execute(_END_GIVING, {"loops": before.loops, "jit": before.jit})
 
 
 def keep_updated_at(session: Session, keep: bool) -> None:
