@@ -49,8 +49,8 @@ _LAPSE = """
 """
 
 # What is given back is joined with the journal, and the statistics may be older than both: a nested loop,
-# which looks best for few rows, would compare each with each, half a minute for 10,000. Where there is no other
-# way, it counts as so dear that it would be compiled.
+# which looks best for few rows, would compare each with each, half a minute for 10,000. Where there is no
+# other way, it counts as so dear that it would be compiled.
 _BEGIN_GIVING = text("""
     SELECT current_setting('enable_nestloop') AS loops, set_config('enable_nestloop', 'off', true),
         current_setting('jit') AS jit, set_config('jit', 'off', true),
