@@ -240,7 +240,8 @@ def creator(server_url) -> Iterator[str]:
     yield url
     owned = "SELECT array_agg(datname) FROM pg_database WHERE pg_get_userbyid(datdba) = :name"
     for left in ask(server_url, owned, name=name) or []:
-        ask(server_url, f"DROP DATABASE {left} WITH (FORCE)")
+        # Another process's sweep may be dropping it, too.
+        ask(server_url, f"DROP DATABASE IF EXISTS {left} WITH (FORCE)")
     ask(server_url, f"DROP ROLE {name}")
 
 
