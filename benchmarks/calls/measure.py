@@ -17,7 +17,7 @@ from uuid import UUID
 
 from .base import Base
 from .contenders import Client, Contender
-from .operations import Merge, Operation, merging_calls
+from .operations import Merge, Operation, SelectOne, merging_calls
 from .wire import Proxy
 
 WARM_UP = 8
@@ -192,7 +192,7 @@ def measure_together(
         for url, contender in product(bases, contenders):
             (client,) = contender.connect(url, loop, 1)
             stack.callback(client.close)
-            methods = {o.key: client.method(o) for o in operations if contender.does(o)}
+            methods = {o.key: client.method(o) for o in (SelectOne, *operations) if contender.does(o)}
             turns.append(_Turn(url, contender, client, methods, ServerClock(client.pids())))
         plan = [
             (turn, operation) for turn in turns for operation in operations if operation.key in turn.methods
@@ -208,6 +208,9 @@ def measure_together(
         for turn, operation in order:
             call = bases[turn.url].next(operation, turn.contender)
             before(operation)
+            if operation.share < _WARMED:
+                # After so long the pool would check the connection first: a flight that others do not cost.
+                turn.call(SelectOne, bases[turn.url].next(SelectOne, turn.contender), loop, Figures())
             turn.settle()
             some = figures[turn.url][operation.key, turn.contender.key]
             turn.call(operation, call, loop, some, wire=wire)
