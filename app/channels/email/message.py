@@ -13,7 +13,20 @@ from ...models.conversation import ContentType
 from ...schemas import Attachment, CustomerProfile, InboundEvent, InboundMessage
 from .. import _fields
 from ..files import Store
-from . import addresses, charsets, head, ids, labels, machines, mime, phrases, quoting, reports, senders
+from . import (
+    addresses,
+    charsets,
+    head,
+    ids,
+    labels,
+    machines,
+    marks,
+    mime,
+    phrases,
+    quoting,
+    reports,
+    senders,
+)
 from . import body as bodies
 
 _MAX_STORED = 100
@@ -148,9 +161,10 @@ def _new_text(message: EmailMessage, body: bodies.Body, subject: str) -> str:
     is_forward = body.is_forward or phrases.FORWARD_SUBJECT.match(subject) is not None
     is_reply = bool(ids.references(message)) or phrases.REPLY_SUBJECT.match(subject) is not None
     new = quoting.new_text(body.marked, is_reply=is_reply, is_forward=is_forward)
-    if new == body.text and body.other_marked:
+    if new == body.text and body.other_marked != body.marked:
         other = quoting.new_text(body.other_marked, is_reply=is_reply, is_forward=is_forward)
-        new = other if other and len(other) < len(new) else new
+        is_quoting = other != marks.without(body.other_marked).strip()
+        new = other if other and is_quoting and len(other) < len(new) else new
     return _fields.clean(new)
 
 
