@@ -47,6 +47,8 @@ class Sender(NamedTuple):
     name: str
     headers: dict[str, str]
     """The headers that named the writer, where From is not the writer's."""
+    is_forms: bool = False
+    """A program sent what the writer typed into a form."""
 
 
 class Servers(NamedTuple):
@@ -84,6 +86,7 @@ def read(
         Identifier(type=IdentifierType.EMAIL, value=writer.address),
         writer.name,
         _headers_of_the_writer(message),
+        _is_forms(message, author, ours, mailers),
     )
 
 
@@ -219,6 +222,15 @@ def _writer(
     return writer
 
 
+def _is_forms(
+    message: EmailMessage, author: addresses.Author, ours: Collection[str], form_mailers: Collection[str]
+) -> bool:
+    """Whether somebody else's words came by a form: by a form mailer, or by us and no list."""
+    sender = mailbox(author.address)
+    is_lists = any(mime.values(message, name) for name in (*_ORIGINALS, *_GROUPS)) or _names_via(author)
+    return sender in form_mailers or (sender in ours and not is_lists)
+
+
 def _is_group(message: EmailMessage, author: addresses.Author) -> bool:
     """Whether From is a list that writes in the name of its members, as lists do for the sake of DMARC.
 
@@ -230,7 +242,11 @@ def _is_group(message: EmailMessage, author: addresses.Author) -> bool:
     if any(_names_list(value, sender) for name in _GROUPS for value in mime.values(message, name)[:1]):
         return True
     names_writer = any(mime.values(message, name) for name in _ORIGINALS)
-    return names_writer and _VIA.search(charsets.header(author.name)) is not None
+    return names_writer and _names_via(author)
+
+
+def _names_via(author: addresses.Author) -> bool:
+    return _VIA.search(charsets.header(author.name)) is not None
 
 
 def _names_list(value: str, sender: str) -> bool:
