@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.channels import email
-from app.errors import OwnMessage
+from app.errors import InvalidPayload, OwnMessage
 from app.schemas import Identifier, InboundMessage
 
 OURS = "support@us.example"
@@ -194,3 +194,29 @@ def test_what_somebody_types_into_a_form_is_no_machine_s(written, header):
 )
 def test_what_a_program_says_by_itself_stays_a_machine_s(headers):
     assert parsed(*headers, form_mailers=["forms@shop.example"]).auto_reply
+
+
+@pytest.mark.parametrize(
+    "header", ["Reply-To: Ann <ann@us.example>", "Sender: ann@us.example", "Return-Path: <ann@us.example>"]
+)
+@pytest.mark.parametrize("written", ["Ann", "/O=US/OU=X/CN=RECIPIENTS/CN=ANN", "undisclosed-recipients:;"])
+def test_a_person_whose_from_has_no_address_is_whom_another_header_names(written, header):
+    message = parsed(f"From: {written}", header, account=OURS)
+
+    assert message.sender == claim("ann@us.example")
+    assert not message.auto_reply
+
+
+def test_no_robot_stands_in_for_a_from_without_address():
+    headers = ["From: Ann", "Reply-To: noreply@us.example", "Return-Path: <bounces+17=z@us.example>"]
+
+    assert parsed(*headers, "Sender: ann@us.example").sender == claim("ann@us.example")
+    with pytest.raises(InvalidPayload, match=r"^From: names no address$"):
+        parsed(*headers)
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\u00ad", "\u2060"])
+def test_a_from_with_what_nobody_sees_in_it_is_a_claim_of_what_is_seen(unseen):
+    message = parsed(f"From: Ann <ann{unseen}@us.example>", f"Reply-To: bo{unseen}b@us.example")
+
+    assert (message.sender, message.reply_to) == (claim("ann@us.example"), "bob@us.example")
