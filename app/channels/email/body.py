@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ...schemas import Attachment
 from .. import _fields
-from . import charsets, html_mail, marks, mime, smime, uuencoded
+from . import charsets, flowed, html_mail, marks, mime, smime, uuencoded
 
 _TEXTS = frozenset(
     {"text/enriched", "text/html", "text/markdown", "text/plain", "text/richtext", "text/x-markdown"}
@@ -219,7 +219,10 @@ def _decoded(part: MIMEPart, kind: str, payload: bytes, body: Body) -> _Text:
         name = _fields.one_line(charsets.header(file.name, label), _fields.MAX_NAME)
         facts = Attachment(filename=name, media_type=file.media_type, size=len(file.content))
         body.files.append(File(facts, file.content))
-    return _Text(kind, marks.without(_lines(charsets.decode(payload, label))).strip())
+    written = marks.without(_lines(charsets.decode(payload, label)))
+    if mime.parameter(part, "format") == "flowed":
+        written = flowed.joined(written, deletes_space=mime.parameter(part, "delsp") == "yes")
+    return _Text(kind, written.strip())
 
 
 def _lines(text: str) -> str:
