@@ -21,7 +21,8 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 _SKIPPED = frozenset({"script", "style", "title"})
 _LINES = frozenset(
     {"address", "article", "aside", "body", "center", "dd", "div", "dl", "dt", "fieldset", "figcaption"}
-    | {"figure", "footer", "form", "header", "hr", "li", "main", "nav", "section", "tr"}
+    | {"details", "figure", "footer", "form", "header", "hr", "li", "main", "nav", "option", "section"}
+    | {"summary", "textarea", "tr"}
 )
 _PARAGRAPHS = frozenset({"blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "ol", "p", "pre", "table", "ul"})
 

@@ -27,6 +27,8 @@ def text_of(html: str) -> str:
         ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a b\nc"),
         ("<pre>a\n  b</pre>c", "a\n  b\n\nc"),
         ("<h1>Title</h1>text", "Title\n\ntext"),
+        ("<details><summary>Log</summary>line</details>after", "Log\nline\nafter"),
+        ("<select><option>A<option>B</select>", "A\nB"),
         ("a&nbsp;&amp;&#8364;&#x1F680;&lt;b&gt; &copy", "a &€🚀<b> ©"),
         ("price < 5 and > 3", "price < 5 and > 3"),
         ("", ""),

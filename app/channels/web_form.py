@@ -57,7 +57,7 @@ def _email(fields: _fields.Fields) -> str:
     One with a space in it stays as it is: whoever stores it refuses it, and nobody guesses what was meant.
     """
     # Who types in Japanese or Chinese may well type this sign in full width.
-    typed = fields.address("email").replace("\uff20", "@")
+    typed = _fields.mailbox(fields.text("email"), "email").replace("\uff20", "@")
     is_broken = typed.count("@") == 1 and "<" not in typed and len(typed.split()) > 1
     is_plain = "@" not in typed or is_broken
     named = [typed] if is_plain else [author.address for author in addresses.read_list(typed)]

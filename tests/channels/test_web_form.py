@@ -169,3 +169,13 @@ def test_what_is_no_form_is_refused(form):
 
 def test_an_address_with_the_sign_of_another_width_is_one():
     assert web_form.parse(FORM | {"email": "eva\uff20z.example"}).sender[0].value == "eva@z.example"
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\u00ad", "\u2060", "\u202d", "\ufeff"])
+def test_what_copying_leaves_in_an_address_is_no_part_of_it(unseen):
+    assert parsed(email=f"Ann@{unseen}Example{unseen}.com").sender[0].value == "Ann@Example.com"
+
+
+def test_a_letter_that_joins_others_in_a_domain_is_not_taken_out_of_it():
+    with pytest.raises(InvalidPayload, match=r"^email: has a character"):
+        parsed(email="ann@\u0646\u0627\u0645\u0647\u200c\u0627\u06cc.example")

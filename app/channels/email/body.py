@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterable
 from email.message import EmailMessage, MIMEPart
 from typing import NamedTuple
 
 from ...schemas import Attachment
 from .. import _fields
-from . import charsets, html_mail, marks, mime, smime, uuencoded
+from . import charsets, flowed, html_mail, marks, mime, smime, uuencoded
 
 _TEXTS = frozenset(
     {"text/enriched", "text/html", "text/markdown", "text/plain", "text/richtext", "text/x-markdown"}
@@ -27,6 +29,9 @@ _ENCLOSED = frozenset({"message/global", "message/news", "message/partial", "mes
 # What programs write into the plain text of a mail whose words are in the HTML only.
 _STAND_IN = re.compile(r"(?<![a-z])html(?![a-z])", re.IGNORECASE)
 _MAX_STAND_IN = 250
+_FAR_LONGER = 3
+_WORDS = re.compile(r"\w+")
+_UNSEEN = frozenset({"Cc", "Cf", "Cn"})
 _MAX_FORWARDED_DEPTH = 3
 _PREFERENCE = {"text/plain": 0, "text/html": 1}
 
@@ -51,7 +56,7 @@ class Body:
         self.text = ""
         self.marked = ""
         self.other_marked = ""
-        """The HTML that was sent beside a plain text."""
+        """The same message, where each text that was sent in two forms is in its other one."""
 
     def notice(self) -> str:
         """What stands for the text of a message that has none."""
@@ -66,6 +71,8 @@ class Body:
 class _Text(NamedTuple):
     kind: str
     marked: str
+    other: str | None = None
+    """The HTML that was sent beside a plain one, or the other way round."""
 
 
 def read(message: EmailMessage) -> Body:
@@ -77,9 +84,10 @@ def read(message: EmailMessage) -> Body:
     body = Body()
     body.charset = charset_of(message)
     texts = _read(message, body, is_root=True)
-    if not any(text.marked for text in texts):
+    if not any(map(_is_shown, texts)):
         texts = _named_text(message, body)
-    body.marked = "\n\n".join(text.marked for text in texts if text.marked)
+    body.marked = _joined(text.marked for text in texts)
+    body.other_marked = _joined(text.marked if text.other is None else text.other for text in texts)
     body.text = marks.without(body.marked).strip()
     return body
 
@@ -103,7 +111,7 @@ def _read(part: MIMEPart, body: Body, *, is_root: bool = False, depth: int = 0) 
         depth = _MAX_FORWARDED_DEPTH if kind in _REPORTS else depth
         texts = [_read(child, body, depth=depth) for child in part.iter_parts()]
         if kind == "multipart/alternative":
-            return _preferred(texts, body)
+            return _preferred(texts)
         return [text for several in texts for text in several]
     return [] if kind in _DROPPED else _leaf(part, body, kind, is_root=is_root, depth=depth)
 
@@ -123,21 +131,47 @@ def _leaf(part: MIMEPart, body: Body, kind: str, *, is_root: bool, depth: int) -
     return [] if signed is None else _read(mime.parsed(signed), body, depth=depth + 1)
 
 
-def _preferred(alternatives: list[list[_Text]], body: Body) -> list[_Text]:
-    """The plain one that says something, else the HTML, else the first that is not blank."""
-    written = [texts for texts in alternatives if any(text.marked for text in texts)]
+def _preferred(alternatives: list[list[_Text]]) -> list[_Text]:
+    """The plain one that says something, else the HTML, else the first that is not blank.
+
+    Some programs write a plain one that only asks for HTML, or says something else: then both count.
+    """
+    written = [texts for texts in alternatives if any(map(_is_shown, texts))]
     preferred = min(written, key=lambda texts: _PREFERENCE.get(texts[0].kind, 2), default=[])
-    if any(texts[0].kind == "text/html" for texts in written) and _is_stand_in(preferred):
-        preferred = next(texts for texts in written if texts[0].kind == "text/html")
-    others = [text.marked for texts in written if texts is not preferred for text in texts]
-    body.other_marked = body.other_marked or "\n\n".join(others)
-    return preferred
+    page = next((texts for texts in written if texts[0].kind == "text/html"), preferred)
+    if page is not preferred and _asks_for_html(preferred):
+        preferred = page
+    elif page is not preferred and _says_something_else(preferred, page):
+        return preferred + page
+    other = _joined(text.marked for texts in written if texts is not preferred for text in texts)
+    if not preferred or not other:
+        return preferred
+    return [_Text(preferred[0].kind, _joined(text.marked for text in preferred), other)]
 
 
-def _is_stand_in(texts: list[_Text]) -> bool:
-    """Whether a text only asks for a program that shows HTML: it is short, and says so."""
-    text = " ".join(text.marked for text in texts)
+def _is_shown(text: _Text) -> bool:
+    """Whether anything of it can be seen: some programs write a space of no width where others write none."""
+    return any(
+        not letter.isspace() and unicodedata.category(letter) not in _UNSEEN
+        for letter in marks.without(text.marked)
+    )
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return "\n\n".join(filter(None, texts))
+
+
+def _asks_for_html(texts: list[_Text]) -> bool:
+    text = _joined(text.marked for text in texts)
     return len(text) <= _MAX_STAND_IN and _STAND_IN.search(text) is not None
+
+
+def _says_something_else(texts: list[_Text], page: list[_Text]) -> bool:
+    """Whether a text has hardly a word of a far longer HTML."""
+    words, shown = (
+        set(_WORDS.findall(_joined(text.marked for text in several).casefold())) for several in (texts, page)
+    )
+    return _FAR_LONGER * len(words) < len(shown) and len(words & shown) * 2 < len(words)
 
 
 def _is_text(part: MIMEPart, kind: str, payload: bytes, *, is_root: bool) -> bool:
@@ -185,7 +219,10 @@ def _decoded(part: MIMEPart, kind: str, payload: bytes, body: Body) -> _Text:
         name = _fields.one_line(charsets.header(file.name, label), _fields.MAX_NAME)
         facts = Attachment(filename=name, media_type=file.media_type, size=len(file.content))
         body.files.append(File(facts, file.content))
-    return _Text(kind, marks.without(_lines(charsets.decode(payload, label))).strip())
+    written = marks.without(_lines(charsets.decode(payload, label)))
+    if mime.parameter(part, "format") == "flowed":
+        written = flowed.joined(written, deletes_space=mime.parameter(part, "delsp") == "yes")
+    return _Text(kind, written.strip())
 
 
 def _lines(text: str) -> str:

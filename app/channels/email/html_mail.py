@@ -15,6 +15,9 @@ _LINK = re.compile(r"https?://\S+")
 _MAX_DEPTH = 8
 _MAX_PICTURES = 50
 _CLOSED = frozenset({"blockquote", "div", "p", "pre", "section", "span", "table", "td", "tr"})
+# A paragraph's end may be left out: then it would hide what follows it.
+_HIDING = frozenset({"div", "section", "span", "table"})
+_HIDDEN = re.compile(r"(?:\A|;)(?:display:none|visibility:hidden)")
 _QUOTE_CLASSES = frozenset({"tutanota_quote", "yahoo_quoted", "zmail_extra", "freemail_quote", "qt"})
 # Around a blockquote and the line that introduces it; answers between the lines stand in it, too.
 _CONTAINER_CLASSES = frozenset({"gmail_quote", "protonmail_quote"})
@@ -54,10 +57,11 @@ _Attributes = dict[str, str]
 class _State:
     """What holds for the text inside one element."""
 
-    __slots__ = ("depth", "mark", "tag")
+    __slots__ = ("depth", "is_hidden", "mark", "tag")
 
     def __init__(self, tag: str, depth: int, mark: str) -> None:
         self.tag, self.depth, self.mark = tag, depth, mark
+        self.is_hidden = False
 
 
 def read(html: str) -> tuple[str, list[str]]:
@@ -99,7 +103,9 @@ class _Mail(Converter):
         if tag == "img":
             self._picture(attributes)
         if tag in _CLOSED:
-            self._states.append(self._state(tag, attributes))
+            state = self._state(tag, attributes)
+            state.is_hidden = self._states[-1].is_hidden or (tag in _HIDING and _is_hidden(attributes))
+            self._states.append(state)
             self._open[tag] = self._open.get(tag, 0) + 1
         super().handle_starttag(tag, attrs)
 
@@ -111,6 +117,10 @@ class _Mail(Converter):
             self._open[state.tag] -= 1
             if state.tag == tag:
                 break
+
+    def handle_data(self, data: str) -> None:
+        if not self._states[-1].is_hidden:
+            super().handle_data(data)
 
     def _line_mark(self) -> str:
         state = self._states[-1]
@@ -191,6 +201,12 @@ def _mark_of(classes: set[str], identity: str) -> str:
     if classes & _SIGNATURE_CLASSES or identity in _SIGNATURE_IDS:
         return marks.SIGNATURE
     return ""
+
+
+def _is_hidden(attributes: _Attributes) -> bool:
+    """Whether nobody who looks at the mail sees what is in it."""
+    style = re.sub(r"\s", "", attributes.get("style", "")[:500].lower())
+    return "hidden" in attributes or _HIDDEN.search(style) is not None
 
 
 def _is_quote(attributes: _Attributes, classes: set[str], style: str) -> bool:

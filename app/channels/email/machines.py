@@ -32,13 +32,19 @@ _CALENDAR_ANSWERS = frozenset({"cancel", "counter", "declinecounter", "refresh",
 _METHOD = re.compile(rb"^METHOD:\s*([A-Za-z]+)", re.MULTILINE | re.IGNORECASE)
 
 
-def wrote(message: EmailMessage, subject: str) -> bool:
-    """Whether a machine did, as its headers or a mail program's own subject say."""
-    submitted = [
-        without_comments(value).partition(";")[0] for value in mime.values(message, "Auto-Submitted")
-    ]
+def wrote(message: EmailMessage, subject: str, *, is_forms: bool = False) -> bool:
+    """Whether a machine did, as its headers or a mail program's own subject say.
+
+    Of a form's mail they speak of the program that sent it, unless it answers.
+    """
+    submitted = {
+        without_comments(value).partition(";")[0].strip().lower()
+        for value in mime.values(message, "Auto-Submitted")
+    }
+    if is_forms:
+        return "auto-replied" in submitted
     return (
-        any(value.strip().lower() not in ("", "no") for value in submitted)
+        bool(submitted - {"", "no"})
         or any(
             value.lower() not in _NO for name in _own_headers(message) for value in mime.values(message, name)
         )

@@ -13,7 +13,20 @@ from ...models.conversation import ContentType
 from ...schemas import Attachment, CustomerProfile, InboundEvent, InboundMessage
 from .. import _fields
 from ..files import Store
-from . import addresses, charsets, head, ids, labels, machines, mime, phrases, quoting, reports, senders
+from . import (
+    addresses,
+    charsets,
+    head,
+    ids,
+    labels,
+    machines,
+    marks,
+    mime,
+    phrases,
+    quoting,
+    reports,
+    senders,
+)
 from . import body as bodies
 
 _MAX_STORED = 100
@@ -44,7 +57,7 @@ def parse(
     list that writes in our name, or in its own, leaves the writer's address in X-Original-Sender,
     X-Original-From or Reply-To: that is the sender then, as a claim, and the headers are kept in
     ``extra["headers"]``. So it is with Reply-To where From is a robot's (noreply@) or one of
-    ``form_mailers``, which send what people typed into a form.
+    ``form_mailers``, which send what people typed into a form: a person's words, whoever sent them.
 
     ``account`` defaults to one of ``own_accounts`` among Delivered-To, To and Cc, be it tagged there, else to
     the first address; ``aliases`` says which account another address of ours stands for. The content is the
@@ -89,7 +102,7 @@ def parse(
     )
     content = _fields.content(body.text, "body")
     message_id = ids.message_id(message) or ids.made_of(message, content)
-    event, is_machines = _kind(message, author, subject)
+    event, is_machines = _kind(message, author, subject, is_forms=sender.is_forms)
     lenient = _fields.Lenient()
     attachments = _stored(body.files, store, lenient)
     text = content or body.notice()
@@ -128,12 +141,14 @@ def _read(raw: bytes) -> tuple[EmailMessage, bodies.Body]:
         raise InvalidPayload("message", "cannot be read as MIME") from None
 
 
-def _kind(message: EmailMessage, author: addresses.Author, subject: str) -> tuple[InboundEvent | None, bool]:
+def _kind(
+    message: EmailMessage, author: addresses.Author, subject: str, *, is_forms: bool
+) -> tuple[InboundEvent | None, bool]:
     """The event that it is, if it is one, and whether a machine wrote it."""
     event = machines.event(message)
-    if event is None and reports.is_bounce(message, author.address, subject):
+    if event is None and not is_forms and reports.is_bounce(message, author.address, subject):
         event = InboundEvent.DELIVERY
-    is_machines = event is not None or machines.wrote(message, subject)
+    is_machines = event is not None or machines.wrote(message, subject, is_forms=is_forms)
     is_forged = event is InboundEvent.DELIVERY and not reports.is_servers(message, author)
     return (None if is_forged else event), is_machines
 
@@ -148,9 +163,10 @@ def _new_text(message: EmailMessage, body: bodies.Body, subject: str) -> str:
     is_forward = body.is_forward or phrases.FORWARD_SUBJECT.match(subject) is not None
     is_reply = bool(ids.references(message)) or phrases.REPLY_SUBJECT.match(subject) is not None
     new = quoting.new_text(body.marked, is_reply=is_reply, is_forward=is_forward)
-    if new == body.text and body.other_marked:
+    if new == body.text and body.other_marked != body.marked:
         other = quoting.new_text(body.other_marked, is_reply=is_reply, is_forward=is_forward)
-        new = other if other and len(other) < len(new) else new
+        is_quoting = other != marks.without(body.other_marked).strip()
+        new = other if other and is_quoting and len(other) < len(new) else new
     return _fields.clean(new)
 
 

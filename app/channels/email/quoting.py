@@ -109,9 +109,14 @@ def _is_head(lines: list[str], start: int) -> bool:
 
 
 def _is_programs_head(lines: list[str], start: int) -> bool:
-    """Whether headers without a divider are a program's: people write "From: Berlin" and "Date: 5 May"."""
+    """Whether headers without a divider are a program's: people write "From: Berlin" and "Date: 5 May 9:00".
+
+    A program tells the time, and the subject or the sender's address.
+    """
     head = [marks.without(line)[:_MAX_LINE] for line in lines[start : start + _MAX_HEADERS]]
-    return any(phrases.HEADER["date"].match(line) and phrases.TIME.search(line) for line in head)
+    has_time = any(phrases.HEADER["date"].match(line) and phrases.TIME.search(line) for line in head)
+    has_address = any(phrases.HEADER["from"].match(line) and phrases.ADDRESS.search(line) for line in head)
+    return has_time and (has_address or any(map(phrases.HEADER["subject"].match, head)))
 
 
 def _is_lone_introduction(lines: list[str], start: int, *, is_hinted: bool) -> bool:

@@ -36,6 +36,8 @@ _NAMELESS_ROBOT = re.compile(
 )
 _ORIGINALS = ("X-Original-Sender", "X-Original-From")
 _WRITERS = (*_ORIGINALS, "Reply-To")
+# Where From has a name only, or an address of Exchange's own kind.
+_INSTEAD = ("Reply-To", "Sender", "Return-Path")
 _GROUPS = ("List-Post", "Mailing-List", "List-Id")
 _VIA = re.compile(r"\bvia\b|\bon behalf of\b", re.IGNORECASE)
 _DELIVERED = ("Delivered-To", "X-Original-To", "Envelope-To")
@@ -47,6 +49,8 @@ class Sender(NamedTuple):
     name: str
     headers: dict[str, str]
     """The headers that named the writer, where From is not the writer's."""
+    is_forms: bool = False
+    """A program sent what the writer typed into a form."""
 
 
 class Servers(NamedTuple):
@@ -84,6 +88,7 @@ def read(
         Identifier(type=IdentifierType.EMAIL, value=writer.address),
         writer.name,
         _headers_of_the_writer(message),
+        _is_forms(message, author, ours, mailers),
     )
 
 
@@ -149,10 +154,11 @@ def _is_read_alike(raw: bytes, message: EmailMessage) -> bool:
 def author_of(message: EmailMessage) -> addresses.Author:
     """Who From says wrote it; ``certain`` only if there is one From.
 
-    What a mail server writes itself may have no address there, or the null one; then it is ``ROBOT``.
+    What a mail server writes itself may have no address there, or the null one; then it is ``ROBOT``. Of a
+    person's mail without one there, the next header counts that names whom to answer.
 
     Raises:
-        InvalidPayload: From names nobody who can be answered.
+        InvalidPayload: From names nobody who can be answered, nor does another header.
     """
     values = mime.as_delivered(message, "From")
     if values and len(values[0]) > mime.MAX_HEADER:
@@ -160,10 +166,16 @@ def author_of(message: EmailMessage) -> addresses.Author:
     authors = addresses.read(values[0]) if values else []
     if not authors and (_is_servers(message) or (values and _NAMELESS_ROBOT.fullmatch(values[0].strip()))):
         authors = [addresses.Author(ROBOT)]
+    authors = authors or [
+        author._replace(certain=False)
+        for name in _INSTEAD
+        for author in _authors(message, name)
+        if not is_robot(author.address)
+    ]
     if not authors:
         raise InvalidPayload("From", "names no address" if values else "is missing")
     author = authors[0]
-    address = _fields.address(charsets.header(author.address), "From")
+    address = _fields.mailbox(charsets.header(author.address), "From")
     # What is invisible around an address may be another mailbox's, or domain's, for the server that checked.
     is_certain = author.certain and len(values) == 1 and address == author.address
     return author._replace(address=address, certain=is_certain)
@@ -219,6 +231,15 @@ def _writer(
     return writer
 
 
+def _is_forms(
+    message: EmailMessage, author: addresses.Author, ours: Collection[str], form_mailers: Collection[str]
+) -> bool:
+    """Whether somebody else's words came by a form: by a form mailer, or by us and no list."""
+    sender = mailbox(author.address)
+    is_lists = any(mime.values(message, name) for name in (*_ORIGINALS, *_GROUPS)) or _names_via(author)
+    return sender in form_mailers or (sender in ours and not is_lists)
+
+
 def _is_group(message: EmailMessage, author: addresses.Author) -> bool:
     """Whether From is a list that writes in the name of its members, as lists do for the sake of DMARC.
 
@@ -230,7 +251,11 @@ def _is_group(message: EmailMessage, author: addresses.Author) -> bool:
     if any(_names_list(value, sender) for name in _GROUPS for value in mime.values(message, name)[:1]):
         return True
     names_writer = any(mime.values(message, name) for name in _ORIGINALS)
-    return names_writer and _VIA.search(charsets.header(author.name)) is not None
+    return names_writer and _names_via(author)
+
+
+def _names_via(author: addresses.Author) -> bool:
+    return _VIA.search(charsets.header(author.name)) is not None
 
 
 def _names_list(value: str, sender: str) -> bool:
@@ -254,7 +279,7 @@ def _authors(message: EmailMessage, name: str) -> list[addresses.Author]:
     for value in mime.as_delivered(message, name)[:1]:
         for author in addresses.read_list(value[: mime.MAX_HEADER]):
             try:
-                address = _fields.address(charsets.header(author.address), name)
+                address = _fields.mailbox(charsets.header(author.address), name)
             except InvalidPayload:
                 continue
             usable.append(author._replace(address=address))

@@ -11,12 +11,26 @@ from .. import _fields
 from .._fields import Fields, Lenient
 from . import wording
 
+MEDIA = frozenset({"audio", "document", "image", "sticker", "video"})
+_UNKNOWN = ("unknown", "unsupported")
+_WORDS = ("body", "text", "caption", "title", "name")
 _MAX_LISTED = 50
 
 
-def kind_of(message: Fields) -> str:
-    """What a message without a usable type is by the objects in it."""
-    return next((kind for kind in _READERS if isinstance(message.value(kind), dict | list)), "unknown")
+def kind_of(message: Fields, written: str | None) -> str:
+    """What a message is: what its type says, or the objects in it where that is not known."""
+    is_known = written in _READERS and written not in _UNKNOWN
+    if written is not None and (is_known or isinstance(message.value(written), dict | list)):
+        return written
+    held = (kind for kind in _READERS if isinstance(message.value(kind), dict | list))
+    return next(held, written or "unknown")
+
+
+def media_of(message: Fields, kind: str, lenient: Lenient) -> Fields | None:
+    """The file that a message is, also one of a kind that is not known yet."""
+    value = message.value(kind)
+    is_file = kind in MEDIA or (kind not in _READERS and isinstance(value, dict) and "mime_type" in value)
+    return lenient(message.object, kind, default=None) if is_file else None
 
 
 def words(message: Fields, kind: str) -> str:
@@ -25,8 +39,7 @@ def words(message: Fields, kind: str) -> str:
     Raises:
         InvalidPayload: the object of its kind is missing or cannot be used.
     """
-    reader = _READERS.get(kind)
-    return reader(message) if reader else ""
+    return _READERS.get(kind, _unfamiliar(kind))(message)
 
 
 def context(message: Fields, lenient: Lenient) -> str:
@@ -57,6 +70,18 @@ def _reaction(message: Fields) -> str:
 
 def _caption(kind: str) -> Callable[[Fields], str]:
     return lambda message: message.object(kind).text_or_none("caption") or ""
+
+
+def _unfamiliar(kind: str) -> Callable[[Fields], str]:
+    """Of a kind that is not known yet: the words by the names that they have in others."""
+
+    def reader(message: Fields) -> str:
+        if not isinstance(message.value(kind), dict):
+            return ""
+        texts = map(message.object(kind).text_or_none, _WORDS)
+        return next((text for text in texts if text), "")
+
+    return reader
 
 
 def _interactive(message: Fields) -> str:
@@ -180,7 +205,6 @@ _READERS: dict[str, Callable[[Fields], str]] = {
     "revoke": _revoke,
     "system": _system,
     "text": _text,
-    "unknown": _unsupported,
-    "unsupported": _unsupported,
-    **{kind: _caption(kind) for kind in ("audio", "document", "image", "sticker", "video")},
+    **dict.fromkeys(_UNKNOWN, _unsupported),
+    **{kind: _caption(kind) for kind in MEDIA},
 }

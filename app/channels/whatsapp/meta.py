@@ -17,7 +17,6 @@ from .. import _fields
 from .._fields import Fields, Lenient
 from . import contents, senders, wording
 
-_MEDIA = frozenset({"audio", "document", "image", "sticker", "video"})
 _ABOUT = {"edit": "original_message_id", "reaction": "message_id", "revoke": "original_message_id"}
 _EVENTS = {
     "edit": InboundEvent.EDIT,
@@ -136,11 +135,11 @@ def _is_nothing(message: Fields) -> bool:
 
 def _message(message: Fields, value: Fields, received_at: datetime | None) -> InboundMessage:
     lenient = Lenient()
-    kind = lenient(message.text, "type", default=None) or contents.kind_of(message)
+    kind = contents.kind_of(message, lenient(message.text, "type", default=None))
     contact = senders.contact_of(message, value, lenient)
     change = senders.changed(message) if kind == "system" else None
     current = list(change.current) if change else senders.senders(message, contact, value, lenient)
-    media = lenient(message.object, kind, default=None) if kind in _MEDIA else None
+    media = contents.media_of(message, kind, lenient)
     files = [_file(media, lenient)] if media else []
     words = lenient(contents.words, message, kind, default="")
     words = lenient(_fields.content, words, message.path(kind), default="")
@@ -231,7 +230,7 @@ def _extra(message: Fields, kind: str, media: Fields | None, lenient: Lenient) -
     context = details.get("context")
     if isinstance(context, Mapping) and set(context) <= {"from", "id"}:
         del details["context"]
-    if kind not in _MEDIA and (kind not in _WHOLLY_TEXT or lenient.ignored) and message.value(kind):
+    if kind not in contents.MEDIA and (kind not in _WHOLLY_TEXT or lenient.ignored) and message.value(kind):
         details[kind] = message.value(kind)
     media_id = lenient(media.text, "id", default=None) if media else None
     extra = {"media": [media_id] if media_id else [], "object": _fields.bounded(details)}

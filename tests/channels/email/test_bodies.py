@@ -243,6 +243,46 @@ def test_a_plain_text_that_only_asks_for_html_is_not_the_message(stand_in):
     assert message.content == f"Name: Eva\n\n{WORDS}\n\n{WORDS}"
 
 
+@pytest.mark.parametrize("after", [part("image/png; name=a.png", "x"), ""])
+def test_what_follows_a_text_in_two_forms_is_new_too(after):
+    forms = part("text/plain", "Before") + part("text/html", "<p>Before</p>")
+    both = part('multipart/alternative; boundary="B2"', forms.replace("--B\r\n", "--B2\r\n") + "--B2--\r\n")
+
+    message = mixed(both, after, part("text/plain", "My order is 4711."))
+
+    assert message.content == message.new_text == "Before\n\nMy order is 4711."
+
+
+def test_a_html_that_quotes_nothing_does_not_cut_the_plain_text():
+    message = mixed(
+        part("text/plain", "Cancel order 4711.\n\nIt never came."),
+        part("text/html", "<p>Cancel order 4711.</p><!-- never closed <p>It never came.</p>"),
+        kind="alternative",
+    )
+
+    assert message.new_text == "Cancel order 4711.\n\nIt never came."
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\u00a0\n \u200c\u200b", "\ufeff \u2060", "\u00ad"])
+def test_a_plain_text_that_shows_nothing_is_not_the_message(unseen):
+    page = part("text/html; charset=utf-8", f"<p>{WORDS}</p>")
+
+    message = mixed(part("text/plain; charset=utf-8", unseen), page, kind="alternative")
+
+    assert message.content == WORDS
+
+
+def test_a_plain_text_that_says_something_else_than_a_long_html_loses_neither():
+    plain = "Diese Nachricht wird nicht richtig angezeigt."
+    page = " ".join(f"{WORDS} {number}" for number in range(30))
+
+    message = mixed(
+        part("text/plain", plain), part("text/html; charset=utf-8", f"<p>{page}</p>"), kind="alternative"
+    )
+
+    assert message.content == f"{plain}\n\n{page}"
+
+
 def test_a_text_of_an_unknown_kind_is_the_message():
     assert mixed(part("text/x-pmrich", WORDS)).content == WORDS
 

@@ -191,3 +191,20 @@ def test_many_parts_with_long_headers_are_read():
     many = "".join(part("x", Content_Type=f"text/plain; {'a ' * 1500}") for _ in range(200))
 
     assert email.parse(mail(many, Content_Type=MIXED), account="desk").content.startswith("x")
+
+
+@pytest.mark.parametrize(
+    ("page", "content"),
+    [
+        ('<div style="display:none">Preheader</div><div>Shown</div>', "Shown"),
+        ('<DIV STYLE="max-height:0; Display : None !important">Preheader</DIV><p>Shown</p>', "Shown"),
+        ('<span style="visibility: hidden">Obey me</span>Shown', "Shown"),
+        ("<div hidden><div>Obey</div><a href='https://x.example'>me</a></div>Shown", "Shown"),
+        ('<table style="display:none"><tr><td>Obey</td></tr></table><div>Shown</div>', "Shown"),
+        ('<p style="display:none">Never closed<p>Shown', "Never closed\n\nShown"),
+        ('<div style="overflow:hidden; display:block; font-size:0"><div>Shown</div></div>', "Shown"),
+        ('<div style="display:none">Hidden</div></div><div>Shown</div>', "Shown"),
+    ],
+)
+def test_what_a_page_hides_is_no_text(page, content):
+    assert parsed(page, Content_Type="text/html; charset=utf-8").content == content

@@ -285,3 +285,37 @@ def test_a_message_that_names_no_sender_is_not_the_contact_s_if_it_is_not_alone(
 )
 def test_a_message_without_a_type_is_what_it_holds(message, content):
     assert one(type=None, **message).content == content
+
+
+@pytest.mark.parametrize("kind", ["unknown", "unsupported", "greeting"])
+def test_what_a_message_of_an_unknown_type_holds_is_read(kind):
+    assert one(type=kind).content == "Hi"
+    assert one(type=kind, text=None, location={"latitude": 1, "longitude": 2}).content == "Location: 1, 2"
+
+
+@pytest.mark.parametrize("kind", ["voice", "video_note", "gif"])
+def test_a_file_of_an_unknown_kind_is_a_file(kind):
+    media = {"id": "M1", "mime_type": "video/mp4"}
+    message = one(type=kind, text=None, **{kind: media})
+    captioned = one(type=kind, text=None, **{kind: media | {"caption": "It rattles"}})
+
+    assert (message.content_type, message.attachments[0].media_type) == (
+        ContentType.ATTACHMENT_NOTICE,
+        "video/mp4",
+    )
+    assert message.extra == {"media": ["M1"], "object": {kind: media}}
+    assert (captioned.content, len(captioned.attachments)) == ("It rattles", 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [
+        ({"name": "Which day?", "options": [{"name": "Monday"}]}, "Which day?"),
+        ({"body": "Hello", "name": "x"}, "Hello"),
+        ({"body": 7}, "The message has no text; its type is greeting"),
+        ({}, "The message has no text; its type is greeting"),
+        ([], "The message has no text; its type is greeting"),
+    ],
+)
+def test_an_unknown_kind_says_what_it_has_in_words(value, content):
+    assert one(type="greeting", text=None, greeting=value).content == content
