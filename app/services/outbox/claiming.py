@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from ...errors import InvalidValue
 from ...models import Channel
+from ...normalization import normalize_name
 from ...schemas import ChannelCode, Delivery, Identifier
 from .._shared.checks import canonical_account, checked_code, checked_duration, checked_limit
 
@@ -103,7 +104,7 @@ def _delivery(row: Any) -> Delivery:
         channel=row.channel,
         account=row.account,
         to=Identifier(type=row.identifier_type, value=row.address),
-        to_name=row.to_name,
+        to_name=normalize_name(row.to_name),
         group_id=row.group_id,
         provider_message_id=row.own_id,
         subject=_answering(row.subject) if row.is_answer else row.subject,
