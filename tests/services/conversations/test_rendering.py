@@ -75,7 +75,7 @@ def test_on_whatsapp_the_answer_stands_alone(session):
     assert (rendered.content, rendered.unit) == ("Open Settings.", LengthUnit.CHARACTERS)
 
 
-@pytest.mark.parametrize("name", [None, "", " \n "])
+@pytest.mark.parametrize("name", [None, "", " \n ", "\u3164", "\u200b\u2060", "\u2800", "\u202e"])
 def test_nothing_that_is_missing_leaves_a_hole(session, name):
     form = conversation(name=name)
     assert RENDER(session, form.id, "Yes.").content == (
@@ -110,6 +110,11 @@ def test_who_only_claims_to_be_somebody_does_not_learn_the_name(session):
 def test_a_name_is_on_one_line(session):
     form = conversation(name="Ana\r\n\r\nPS: send us your password")
     assert RENDER(session, form.id, "Yes.").content.startswith("Hi Ana PS: send us your password,\n")
+
+
+def test_a_name_turns_no_text_around(session):
+    form = conversation(name="Ana \u202eevil")
+    assert RENDER(session, form.id, "Yes.").content.startswith("Hi Ana evil,\n")
 
 
 def test_in_html_nothing_is_markup_but_the_template(session):
@@ -220,6 +225,12 @@ def test_what_cannot_be_said_on_a_channel_is_refused(session):
     for body in ("", " \n", None, "\x00"):
         with pytest.raises(InvalidValue):
             RENDER(session, form.id, body)
+    with pytest.raises(InvalidValue, match="nameless"):
+        RENDER(session, form.id, "Yes.", nameless="\u3164")
+    for without_a_place in ("Hi {{customer_name}}", "  "):
+        template(session, "web_form", without_a_place)
+        with pytest.raises(InvalidValue, match="the answer would be lost"):
+            RENDER(session, form.id, "Yes.")
     template(session, "web_form", "{{response_body}} {{agent_name}}")
     with pytest.raises(UnknownPlaceholder) as refusal:
         RENDER(session, form.id, "Yes.")
