@@ -17,8 +17,8 @@ from app.errors import (
     from_database,
 )
 from app.models import Customer
-from app.schemas import DeliveryReport, Identifier
-from app.services import conversations, identity, merging, metrics, outbox, privacy, tickets
+from app.schemas import DeliveryReport, Identifier, OutboundMessage
+from app.services import conversations, customers, identity, merging, metrics, outbox, privacy, tickets
 from app.testing import CustomerFactory, TicketFactory
 from tests.services.conversations._messages import whatsapp
 from tests.services.privacy.planting import person_of
@@ -138,17 +138,31 @@ def test_nothing_is_written_for_an_erased_customer(session, statement):
     assert from_database(refused.value) is not None
 
 
-def test_services_refuse_an_erased_customer(session):
-    customer_id, other_id = person_of(session), CustomerFactory().id
+def test_services_refuse_an_erased_customer_and_leave_the_transaction_usable(session):
+    asked = conversations.ingest(session, whatsapp())
+    customer_id, conversation_id, other_id = asked.customer_id, asked.conversation_id, CustomerFactory().id
     privacy.erase_customer(session, customer_id, **BY)
+    address = Identifier(type="email", value="back@post.example")
+    ticket = {"subject": "Back", "category": "billing", "source_channel": "email", "actor": "human:7"}
 
     for call in (
         lambda: merging.merge(session, other_id, customer_id, actor="human:7", reason="one"),
         lambda: merging.plan_merge(session, customer_id, other_id),
         lambda: privacy.place_hold(session, customer_id, actor="human:7", reason="late"),
+        lambda: conversations.note(session, conversation_id, "She called", actor="human:7"),
+        lambda: conversations.reply(session, conversation_id, OutboundMessage(content="Hello")),
+        lambda: conversations.start(session, customer_id, channel="email", account="us@x.org", to=address),
+        lambda: identity.attach_identifier(session, customer_id, address, channel="email", actor="human:7"),
+        lambda: customers.update_customer(session, customer_id, actor="human:7", name="Wanda"),
+        lambda: customers.update_customer(session, customer_id, plan="free", actor="human:7", reason="x"),
+        lambda: tickets.open_ticket(session, customer_id=customer_id, **ticket),
+        lambda: tickets.open_ticket(
+            session, customer_id=customer_id, conversation_id=conversation_id, **ticket
+        ),
     ):
         with pytest.raises(CustomerErased):
             call()
+    assert session.scalar(text("SELECT count(*) FROM messages WHERE content <> ''")) == 0
 
 
 def test_who_comes_back_is_somebody_new_and_a_caller_with_the_key_is_told(session):
