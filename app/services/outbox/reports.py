@@ -89,8 +89,13 @@ _REPORTED = as_message(
 _KEEP_EARLY = text("""
     INSERT INTO early_delivery_reports
         (channel, account, provider_message_id, status, recipient, code, reason, occurred_at)
-    VALUES (:channel, :account, :provider_message_id, :status, :recipient, :code, :reason, :occurred_at)
-""").bindparams(bindparam("occurred_at", type_=DateTime(timezone=True)))
+    SELECT :channel, :account, :provider_message_id, :status, :recipient, :code, :reason, :occurred_at
+    WHERE NOT EXISTS (SELECT FROM messages WHERE id = :message_id AND metadata @> '{"erased": true}')
+""").bindparams(
+    bindparam("occurred_at", type_=DateTime(timezone=True)),
+    bindparam("message_id", type_=Uuid()),
+    *(bindparam(name, type_=Text()) for name in ("recipient", "code", "reason")),
+)
 
 
 def record_delivery(

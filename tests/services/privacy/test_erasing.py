@@ -165,6 +165,49 @@ def test_services_refuse_an_erased_customer_and_leave_the_transaction_usable(ses
     assert session.scalar(text("SELECT count(*) FROM messages WHERE content <> ''")) == 0
 
 
+def test_a_former_hold_keeps_no_words(session):
+    customer_id = person_of(session)
+    hold = privacy.place_hold(session, customer_id, actor="human:7", reason="Wolf against us")
+    privacy.release_hold(session, hold.id, actor="human:8", reason="Wolf won")
+    (exported,) = privacy.export_customer(session, customer_id).holds
+    assert (exported.reason, exported.release_reason) == ("Wolf against us", "Wolf won")
+
+    privacy.erase_customer(session, customer_id, **BY)
+
+    session.refresh(hold)
+    assert (hold.actor, hold.reason, hold.released_by, hold.release_reason) == (
+        "human:7", "[erased]", "human:8", "[erased]",
+    )  # fmt: skip
+
+
+def test_facts_beside_measurements_that_give_the_full_name_go(session):
+    customer_id = person_of(session)
+    facts = ["Wanda Wolf", "WOLF: wanda wolf!", "Wanda Wolfson", "Wanda"]
+    for fact in facts:
+        metrics.record(session, "sentiment", 0.5, extra={"said": fact})
+
+    privacy.erase_customer(session, customer_id, **BY)
+
+    left = session.scalars(text("SELECT metadata ->> 'said' FROM agent_metrics")).all()
+    assert set(left) == {None, "Wanda Wolfson", "Wanda"}
+
+
+def test_a_report_on_an_erased_message_is_not_kept(session):
+    asked = conversations.ingest(session, whatsapp())
+    message = conversations.reply(session, asked.conversation_id, OutboundMessage(content="Hello"))
+    message_id = message.id
+    (delivery,) = outbox.claim(session)
+    privacy.erase_customer(session, asked.customer_id, **BY)
+    report = DeliveryReport(
+        channel="whatsapp", account=delivery.account, provider_message_id="SM1", message_id=message_id,
+        status="failed", recipient="+5215512345678",
+    )  # fmt: skip
+
+    assert outbox.record_delivery(session, report) is None
+
+    assert session.scalar(text("SELECT count(*) FROM early_delivery_reports")) == 0
+
+
 def test_who_comes_back_is_somebody_new_and_a_caller_with_the_key_is_told(session):
     email = Identifier(type="email", value="wanda@post.example", verified=True)
     number = Identifier(type="whatsapp", value="whatsapp:+4915112345678", verified=True)
