@@ -20,8 +20,8 @@ LEASE = timedelta(minutes=5)
 
 # As mail programs write it in their languages.
 _RE = re.compile(
-    r"\A(?:\s*(?:re|aw|antw|antwort|sv|vs|rif|r|res|réf?|odp|ynt|vá|回复|回覆|答复|返信|답장)"
-    r"\s*(?:\[\d+\]|\(\d+\))?\s*[:\uff1a])+\s*",
+    r"\A(?:\s*(?:re|aw|antw|antwort|sv|vs|rif|r|res|réf?|odp|ynt|vá|atb|ymt|απ|\u0440\u0435|отв|ответ|השב|رد"
+    r"|回复|回覆|答复|返信|답장)\.?\s*(?:\[\d+\]|\(\d+\))?\s*[:\uff1a])+\s*",
     re.IGNORECASE,
 )
 _CLAIM = (

@@ -113,7 +113,18 @@ def test_an_answer_answers_what_came_before_it_and_not_what_came_since(session):
 
 @pytest.mark.parametrize(
     "subject",
-    ["Re: Antw: Pass", "R: RE[2]: Pass", "回复\uff1aRe\uff1aPass", "Odp: YNT: Pass", "Re (3): Pass", "Pass"],
+    [
+        "Re: Antw: Pass",
+        "R: RE[2]: Pass",
+        "回复\uff1aRe\uff1aPass",
+        "Odp: YNT: Pass",
+        "Re (3): Pass",
+        "Pass",
+        "Re: Odp.: Pass",
+        "ΑΠ: Pass",
+        "Ответ: Re: Pass",
+        "השב: Pass",
+    ],
 )
 def test_an_answer_s_subject_has_one_re_in_whatever_language_others_were(session, subject):
     first = conversations.ingest(session, mail(subject=subject))
