@@ -229,6 +229,21 @@ def test_who_comes_back_is_somebody_new_and_a_caller_with_the_key_is_told(sessio
     assert identity.resolve(session, [email], channel="email").erased_before == ()
 
 
+def test_a_redelivery_tells_again_who_was_erased(session):
+    first = conversations.ingest(session, whatsapp())
+    privacy.erase_customer(session, first.customer_id, **BY, erasure_key=KEY)
+    back = whatsapp(id="wamid.2")
+
+    told = conversations.ingest(session, back, erasure_key=KEY).resolution.erased_before
+    again = conversations.ingest(session, back, erasure_key=KEY)
+
+    assert (again.duplicate, len(told)) == (True, 1)
+    assert again.resolution.erased_before == told
+    assert conversations.ingest(session, back).resolution.erased_before == ()
+    later = conversations.ingest(session, whatsapp(id="wamid.3"), erasure_key=KEY)
+    assert later.resolution.erased_before == ()
+
+
 def test_without_a_key_no_address_is_remembered(session):
     assert privacy.erase_customer(session, person_of(session), **BY).remembered == 0
     with pytest.raises(InvalidValue, match="erasure_key"):
