@@ -1,7 +1,7 @@
 -- The way out of a conversation: the route that was used last, on a channel that is switched on.
 --
 -- by_channel and by_account are what it is sent by: the answer to a form goes by mail from forms_from, if that
--- is given. The few routes of a conversation are sorted, also for a caller who may not (claim_outbox).
+-- is given, and waits while either of the two is switched off. The few routes of a conversation are sorted, also for a caller who may not (claim_outbox).
 CREATE OR REPLACE FUNCTION delivery_route(of_conversation uuid, forms_from text)
 RETURNS TABLE (
     channel text, account text, identifier_type text, identifier_value text, address text, group_id text,
@@ -16,6 +16,9 @@ LANGUAGE sql STABLE ROWS 1 SET search_path = pg_catalog, public, pg_temp SET ena
         FROM conversation_routes AS route WHERE route.conversation_id = of_conversation
         ORDER BY route.used_at DESC, route.id DESC LIMIT 1
     ) AS r
-    LEFT JOIN channel_configs AS config ON config.channel = r.channel
-    WHERE config.is_enabled IS NOT FALSE
+    WHERE NOT EXISTS (
+        SELECT FROM channel_configs AS config
+        WHERE config.is_enabled IS FALSE
+            AND (config.channel = r.channel OR config.channel = 'email' AND r.by_mail)
+    )
 $$;

@@ -1,4 +1,4 @@
--- Who the person was: profile, identifiers, and what merges and events tell about either.
+-- Who the person was: profile, identifiers, and what merges, events and former holds tell about either.
 --
 -- An undone merge's image is of a customer who lives on: it goes with that one. But what was made while that one
 -- had something of this person, by a merge that is undone too, goes as well; nobody needs it any more.
@@ -37,6 +37,14 @@ BEGIN
         DELETE FROM customer_merge_foreign_moves AS move USING customer_merges AS merge
         WHERE merge.id = move.merge_id AND merge.absorbed_id = ANY (customer_ids)
         RETURNING 1
+    ), holds AS (
+        UPDATE legal_holds SET
+            reason = '[erased]',
+            release_reason = CASE WHEN release_reason IS NOT NULL THEN '[erased]' END,
+            actor = CASE WHEN is_plain_actor(actor) THEN actor ELSE 'customer:erased' END,
+            released_by = CASE WHEN is_plain_actor(released_by) IS FALSE THEN 'customer:erased' ELSE released_by END
+        WHERE customer_id = ANY (customer_ids)
+        RETURNING 1
     ), identifiers AS (
         DELETE FROM customer_identifiers WHERE customer_id = living RETURNING 1
     ), profile AS (
@@ -48,7 +56,8 @@ BEGIN
         'customers', (SELECT count(*) FROM profile),
         'customer_identifiers', (SELECT count(*) FROM identifiers),
         'identity_events', (SELECT count(*) FROM events), 'customer_merges', (SELECT count(*) FROM merges),
-        'customer_merge_foreign_moves', (SELECT count(*) FROM foreign_moves)
+        'customer_merge_foreign_moves', (SELECT count(*) FROM foreign_moves),
+        'legal_holds', (SELECT count(*) FROM holds)
     )
     INTO counts;
     RETURN counts;

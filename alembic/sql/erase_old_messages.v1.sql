@@ -1,9 +1,9 @@
 -- What was written before a time loses its words, as in an erasure: the oldest of those after a place, in order.
--- Nobody's who is under a legal hold.
+-- Nobody's who is under a legal hold. Reports that found no message go whole: by then none will be theirs.
 CREATE OR REPLACE FUNCTION erase_old_messages(
     before timestamptz, max_rows integer, after_time timestamptz DEFAULT NULL, after_id uuid DEFAULT NULL
 )
-RETURNS TABLE (message_count bigint, last_time timestamptz, last_id uuid)
+RETURNS TABLE (message_count bigint, last_time timestamptz, last_id uuid, report_count bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     message_ids uuid[];
@@ -35,6 +35,11 @@ BEGIN
     IF message_count > 0 THEN
         PERFORM erase_words('{}', message_ids, '{}', '{}', '{}');
     END IF;
+    DELETE FROM early_delivery_reports WHERE id IN (
+        SELECT report.id FROM early_delivery_reports AS report WHERE report.received_at < before
+        ORDER BY report.received_at LIMIT max_rows
+    );
+    GET DIAGNOSTICS report_count = ROW_COUNT;
     RETURN NEXT;
 END;
 $$;

@@ -112,6 +112,7 @@ TABLES = [
     CREATE INDEX early_delivery_reports_message_idx
     ON early_delivery_reports (channel, account, provider_message_id)
     """,
+    "CREATE INDEX early_delivery_reports_received_at_idx ON early_delivery_reports (received_at)",
     """
     CREATE TABLE tool_calls (
         conversation_id  uuid NOT NULL REFERENCES conversations(id) ON DELETE CASCADE,

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl
 
 from ..errors import InvalidValue
 
@@ -37,7 +37,8 @@ def twilio(
     key = _secret("token", token)
     if not isinstance(url, str):
         raise InvalidValue("url", "must be text")
-    signed_hash = parse_qs(urlsplit(url).query).get("bodySHA256") if isinstance(form, bytes) else None
+    query = url.partition("#")[0].partition("?")[2]
+    signed_hash = parse_qs(query).get("bodySHA256") if isinstance(form, bytes) else None
     if isinstance(form, bytes) and signed_hash:
         if not _is_equal(signed_hash[0].lower(), hashlib.sha256(form).hexdigest()):
             return False
@@ -63,7 +64,10 @@ def meta(body: bytes, signature: str | None, secret: str) -> bool:
 def _secret(field: str, value: str) -> bytes:
     if not isinstance(value, str) or not value.strip():
         raise InvalidValue(field, "must not be empty")
-    return value.encode()
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise InvalidValue(field, "holds half a character") from None
 
 
 def _is_equal(signature: object, expected: str) -> bool:

@@ -242,6 +242,7 @@ class EarlyDeliveryReport(Base):
         code_check("channel", Channel),
         code_check("status", DeliveryStatus),
         Index("early_delivery_reports_message_idx", "channel", "account", "provider_message_id"),
+        Index("early_delivery_reports_received_at_idx", "received_at"),
     )
 
     id: Mapped[UUIDPrimaryKey]

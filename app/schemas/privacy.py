@@ -199,6 +199,17 @@ class ExportedToolCall(_Exported):
     called_at: datetime
 
 
+class ExportedHold(_Exported):
+    """A legal hold, also one that has ended."""
+
+    actor: str
+    reason: str
+    held_at: datetime
+    released_at: datetime | None
+    released_by: str | None
+    release_reason: str | None
+
+
 class CustomerExport(Schema):
     """Everything that is kept about one person."""
 
@@ -211,6 +222,7 @@ class CustomerExport(Schema):
     """When the personal data was erased; what is here is what was left."""
     is_held: bool
     """A legal hold forbids an erasure."""
+    holds: tuple[ExportedHold, ...]
     email: str
     name: str | None
     phone: str | None

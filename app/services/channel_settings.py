@@ -154,14 +154,21 @@ def settings_of(row: Any) -> ChannelSettings:
     )
 
 
-def check_placeholders(template: str) -> None:
+def check_template(template: str) -> None:
     """
     Raises:
-        UnknownPlaceholder: nothing fills one of them.
+        UnknownPlaceholder: nothing fills one of them, or it does not end.
+        InvalidValue: there is no place for the answer.
     """
-    for name in PLACEHOLDER.findall(template):
-        if name not in PLACEHOLDERS:
-            raise UnknownPlaceholder(name[:100], PLACEHOLDERS)
+    names = PLACEHOLDER.findall(template)
+    _, is_open, rest = PLACEHOLDER.sub(" ", template).partition("{{")
+    unknown = [name for name in names if name not in PLACEHOLDERS]
+    if is_open:
+        unknown.append(rest.strip())
+    if unknown:
+        raise UnknownPlaceholder(unknown[0][:100], PLACEHOLDERS)
+    if "response_body" not in names:
+        raise InvalidValue("response_template", "has no {{response_body}}: the answer would be lost")
 
 
 def _checked(changes: ChannelSettingsChanges) -> dict[str, Any]:
@@ -197,7 +204,5 @@ def _checked_length(field: str, value: object) -> int:
 def _checked_template(field: str, value: object) -> str | None:
     template = checked_optional_text(field, value, max_length=10_000)
     if template is not None:
-        check_placeholders(template)
-        if "response_body" not in PLACEHOLDER.findall(template):
-            raise InvalidValue(field, "has no {{response_body}}: the answer would be lost")
+        check_template(template)
     return template

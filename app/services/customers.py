@@ -20,6 +20,7 @@ from ..normalization import PLACEHOLDERS
 from ..schemas import CustomerChanges, CustomerDetails
 from ._shared.checks import checked_actor, checked_code, checked_json, checked_optional_text, checked_uuid
 from ._shared.redirects import lock_living
+from .identity.erasures import refuse_erased
 from .identity.events import event, record
 
 _GET = (
@@ -75,6 +76,7 @@ def update_customer(
 
     Raises:
         CustomerNotFound: there is no such customer.
+        CustomerErased: it was erased.
         InvalidValue: a field that is none of these, or a value that cannot be stored.
     """
     customer_id = checked_uuid("customer_id", customer_id)
@@ -82,6 +84,7 @@ def update_customer(
     values = _checked(changes)
     session.flush()
     living_id = lock_living(session, customer_id, key_share=True)
+    refuse_erased(session, living_id)
     customer = session.get_one(Customer, living_id, populate_existing=True)
     details = _apply(customer, values)
     if details["fields"]:

@@ -120,6 +120,7 @@ def test_a_webhook_in_json_is_signed_by_the_hash_of_its_body():
         (HOOK, FORM, None, TOKEN),
         (HOOK, FORM, SIGNED.encode(), TOKEN),
         ("", FORM, SIGNED, TOKEN),
+        ("https://[desk.example/status", b"", SIGNED, TOKEN),
     ],
 )
 def test_a_webhook_that_is_not_twilio_s_is_refused(url, form, signature, token):
@@ -148,7 +149,7 @@ def test_a_webhook_that_is_not_meta_s_is_refused(body, signature, secret):
     assert signatures.meta(body, signature, secret) is False
 
 
-@pytest.mark.parametrize("secret", ["", " ", None])
+@pytest.mark.parametrize("secret", ["", " ", None, "half a\ud800 pair"])
 def test_without_a_secret_anybody_could_sign(secret):
     empty = "sha256=" + hmac.new(b"", BODY, "sha256").hexdigest()
     with pytest.raises(InvalidValue, match=r"^secret: "):

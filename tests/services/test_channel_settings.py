@@ -108,6 +108,8 @@ def test_nobody_alters_the_record(session, statement):
         (InvalidValue, "response_template", {"response_template": "{{response_body}}\x00"}),
         (UnknownPlaceholder, "response_template", {"response_template": "{{name}} {{response_body}}"}),
         (UnknownPlaceholder, "response_template", {"response_template": "{{response_body}} {{ }}"}),
+        (UnknownPlaceholder, "response_template", {"response_template": "{{response_body}} {{ {x} }}"}),
+        (UnknownPlaceholder, "response_template", {"response_template": "{{response_body}} {{response_body"}),
         (InvalidValue, "api_config_ref", {"api_config_ref": "x" * 256}),
         (InvalidValue, "extra", {"extra": ["x"]}),
         (InvalidValue, "changes", {"colour": "red"}),

@@ -71,12 +71,17 @@ def compose(
     server with SMTPUTF8.
 
     Raises:
-        InvalidValue: the delivery is no mail, an address is none, the content cannot be encoded, or there are
-            attachments and no ``load``.
+        InvalidValue: the delivery is no mail, an address is none, a text or a name cannot be encoded, or
+            there are attachments and no ``load``.
     """
+    if not isinstance(delivery, Delivery):
+        raise InvalidValue("delivery", "must be a Delivery")
     if delivery.channel is not Channel.EMAIL or delivery.to.type is not IdentifierType.EMAIL:
         raise InvalidValue("channel", "is not email; claim with forms_from to answer a form by mail")
-    if delivery.attachments and load is None:
+    for field, text in (("sender_name", sender_name), ("reply_to", reply_to)):
+        if not isinstance(text, str | None):
+            raise InvalidValue(field, "must be text")
+    if delivery.attachments and not callable(load):
         raise InvalidValue("load", "must fetch the attachments' content")
     message = _addressed_mail(delivery, sender_name, reply_to)
     _set_head(message, delivery)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from ...errors import InvalidValue, WindowClosed
 from ...models.channel import Channel
@@ -39,7 +40,7 @@ def compose_twilio(
         WindowClosed: free text, and the customer has not written for 24 hours. ``outside_window=True``
             leaves that to Twilio.
         InvalidValue: the delivery is no WhatsApp message, or it does not fit into one of Twilio's: at most
-            1,600 characters, one file that has an address on the web, no group.
+            1,600 characters, one file that has an address on the web, no group; or an option is ill-formed.
     """
     _check(delivery, is_free=content_sid is None, outside_window=outside_window)
     if delivery.group_id is not None:
@@ -49,9 +50,11 @@ def compose_twilio(
         "To": _PREFIX + _with_plus(delivery.to.value),
     }
     if content_sid is not None:
+        if not isinstance(content_sid, str) or not content_sid.strip():
+            raise InvalidValue("content_sid", "must be the id of a template")
         form["ContentSid"] = content_sid
         if content_variables:
-            form["ContentVariables"] = json.dumps(dict(content_variables), ensure_ascii=False)
+            form["ContentVariables"] = _variables(content_variables)
     else:
         form["Body"] = _text(delivery, _LONGEST_OF_TWILIO)
         if (file := _file(delivery)) is not None:
@@ -82,6 +85,8 @@ def compose_meta(
     _check(delivery, is_free=template is None, outside_window=outside_window)
     message: dict[str, Any] = {"messaging_product": "whatsapp", **_recipient(delivery)}
     if template is not None:
+        if not isinstance(template, Mapping):
+            raise InvalidValue("template", "must be an object")
         message |= {"type": "template", "template": dict(template)}
     elif (file := _file(delivery)) is not None:
         kind = _MEDIA.get(file.media_type.lower(), "document")
@@ -96,13 +101,22 @@ def compose_meta(
     return message | {"biz_opaque_callback_data": delivery.idempotency_key}
 
 
+def _variables(values: Mapping[str, str]) -> str:
+    """A template's, as Twilio takes them: numbers would be refused there."""
+    if not isinstance(values, Mapping) or not all(isinstance(text, str) for text in chain(*values.items())):
+        raise InvalidValue("content_variables", "must be an object of texts")
+    return json.dumps(dict(values), ensure_ascii=False)
+
+
 def _with_our_id(callback: str, delivery: Delivery) -> str:
-    address = urlsplit(callback)
+    address = _web_address("status_callback", callback, "must be an address on the web, which Twilio calls")
     query = "&".join(filter(None, [address.query, f"message_id={quote(delivery.idempotency_key)}"]))
     return urlunsplit(address._replace(query=query, fragment=""))
 
 
 def _check(delivery: Delivery, *, is_free: bool, outside_window: bool) -> None:
+    if not isinstance(delivery, Delivery):
+        raise InvalidValue("delivery", "must be a Delivery")
     if delivery.channel is not Channel.WHATSAPP:
         raise InvalidValue("channel", "is not whatsapp")
     if is_free and not delivery.window_open and not outside_window:
@@ -140,6 +154,15 @@ def _file(delivery: Delivery) -> Attachment | None:
 
 
 def _address(file: Attachment) -> str:
-    if urlsplit(file.url or "").scheme not in {"http", "https"}:
-        raise InvalidValue("attachments", "must have an address on the web, where the provider fetches them")
+    _web_address("attachments", file.url, "must have an address on the web, where the provider fetches them")
     return str(file.url)
+
+
+def _web_address(field: str, value: object, problem: str) -> SplitResult:
+    try:
+        address = urlsplit(value if isinstance(value, str) else "")
+    except ValueError:
+        raise InvalidValue(field, problem) from None
+    if address.scheme not in {"http", "https"} or not address.netloc:
+        raise InvalidValue(field, problem)
+    return address

@@ -14,6 +14,7 @@ from ...schemas import IdentityPolicy, IdentityPolicyCode, InboundMessage, Inges
 from .. import identity
 from .._shared import measuring
 from .._shared.checks import checked_flag, require_transaction
+from ..identity.erasures import erased_before
 from ..identity.holdings import find_holdings
 from ..outbox.reports import record
 from .drafts import Draft, draft_of
@@ -62,7 +63,8 @@ def ingest(
 
     What was decided (assurance, outcome, candidates) is kept in the message's ``extra``. What somebody typed
     beside the channel's own identifier loses no message: ill-formed, it is in ``resolution.ignored``. With
-    ``erasure_key``, ``resolution.erased_before`` tells of erased customers with the sender's addresses.
+    ``erasure_key``, ``resolution.erased_before`` tells of erased customers with the sender's addresses, where
+    the message made a customer, also when it is delivered again, or added an address to one.
 
     One statement for a known sender who tells nothing new, two for a new one. Besides ``identity.resolve``'s
     locks, holds the customer's row (FOR NO KEY UPDATE) and, if it may wake them, the conversation's tickets
@@ -110,14 +112,23 @@ def store_draft(session: Session, draft: Draft) -> Ingested:
     if stored is None:
         earlier = find_earlier(session, message)
         if not earlier.is_another(message):
-            return earlier.ingested
+            return _with_erasures(session, draft, earlier.ingested)
         # Another mail has taken the id; under one of its own this mail is found when it is delivered again.
         substitute = substitute_id(draft.inbound)
         message = message | {"provider_message_id": substitute}
         stored = store(session, call, message)
         if stored is None:
-            return find_earlier(session, message).ingested
+            return _with_erasures(session, draft, find_earlier(session, message).ingested)
     return _finished(session, draft, stored)
+
+
+def _with_erasures(session: Session, draft: Draft, again: Ingested) -> Ingested:
+    """A redelivery, which tells of erasures where the first delivery made a customer."""
+    key, resolution = draft.call.erasure_key, again.resolution
+    if key is None or resolution.outcome is not Outcome.CREATED:
+        return again
+    erasures = erased_before(session, draft.call.identifiers, key)
+    return again.model_copy(update={"resolution": resolution.model_copy(update={"erased_before": erasures})})
 
 
 def store_resolved(session: Session, draft: Draft, resolution: Resolution) -> Ingested:

@@ -14,13 +14,15 @@ from ...errors import (
     ChannelDisabled,
     ChannelSettingsNotFound,
     ConversationNotFound,
+    InvalidValue,
     ResponseTooLong,
     TicketNotFound,
 )
 from ...models import ContentType
+from ...normalization import normalize_name
 from ...schemas import ContentTypeCode, LengthUnit, LengthUnitCode, RenderedReply
 from .._shared.checks import checked_code, checked_flag, checked_text, checked_uuid
-from ..channel_settings import LENGTH_UNITS, PLACEHOLDER, check_placeholders
+from ..channel_settings import LENGTH_UNITS, PLACEHOLDER, check_template
 from .shortening import length_of, shortened
 
 NAMELESS = "there"
@@ -88,7 +90,7 @@ def render_reply(
         ChannelSettingsNotFound: somebody has deleted its settings.
         UnknownPlaceholder: its template has a placeholder that nothing fills.
         ResponseTooLong: the body is longer than the channel allows, and not to be shortened.
-        InvalidValue: the body or an option is ill-formed.
+        InvalidValue: the body or an option is ill-formed, or the template has no place for the body.
     """
     body = checked_text("body", body).strip()
     content_type = checked_code("content_type", content_type, ContentType)
@@ -97,7 +99,9 @@ def render_reply(
         "conversation_id": checked_uuid("conversation_id", conversation_id),
         "ticket_id": None if ticket_id is None else checked_uuid("ticket_id", ticket_id),
     }
-    nameless = _one_line(checked_text("nameless", nameless))
+    nobody = normalize_name(checked_text("nameless", nameless))
+    if nobody is None:
+        raise InvalidValue("nameless", "has nothing that can be seen")
     unit = None if unit is None else checked_code("unit", unit, LengthUnit)
     session.flush()
     row = session.execute(_FACTS, values).one_or_none()
@@ -114,9 +118,9 @@ def render_reply(
     if length_of(fitting, unit) > row.max_response_length:
         raise ResponseTooLong(length_of(fitting, unit), row.max_response_length, unit)
     template = row.response_template or "{{response_body}}"
-    check_placeholders(template)
+    check_template(template)
     blanks = {
-        "customer_name": _one_line(row.customer_name or "") or nameless,
+        "customer_name": normalize_name(row.customer_name) or nobody,
         "response_body": fitting,
         "ticket_number": row.ticket_number,
     }
@@ -153,7 +157,3 @@ def _is_about_a_ticket_only(line: str) -> bool:
 
 def _as_html(text_: str) -> str:
     return html.escape(text_).replace("\r\n", "\n").replace("\n", "<br>\n")
-
-
-def _one_line(name: str) -> str:
-    return " ".join(name.split())

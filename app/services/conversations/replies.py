@@ -13,6 +13,7 @@ from ...errors import (
     AutoReplyLoop,
     ConversationNotFound,
     CRMError,
+    CustomerErased,
     IdentifierTaken,
     InvalidValue,
     WindowClosed,
@@ -33,6 +34,7 @@ from .._shared.checks import (
     checked_uuid,
 )
 from .._shared.redirects import lock_living
+from ..identity.erasures import refuse_erased
 from ..identity.holdings import find_holdings
 from ..identity.reading import read
 from .messages import checked_extra
@@ -50,6 +52,7 @@ _WRITE = select(Message).from_statement(
         SELECT :id, id, customer_id, channel, 'outbound', :role, :content, :content_type,
             :processing_latency_ms, CASE WHEN :is_sent THEN 'pending' END, :extra
         FROM conversations WHERE id = :conversation_id
+        AND NOT EXISTS (SELECT FROM erasures WHERE erasures.customer_id = conversations.customer_id)
         AND (NOT :in_window OR channel <> 'whatsapp' OR window_end(id) > clock_timestamp())
         AND (
             NOT :is_automatic OR :max_automatic > (
@@ -101,7 +104,9 @@ _START = select(Conversation).from_statement(
     .columns(**{column.name: column.type for column in Conversation.__table__.c})
 )
 _WHY_NOT = text("""
-    SELECT channel = 'whatsapp' AND COALESCE(window_end(id) <= clock_timestamp(), true) AS is_closed
+    SELECT customer_id,
+        channel = 'whatsapp' AND COALESCE(window_end(id) <= clock_timestamp(), true) AS is_closed,
+        EXISTS (SELECT FROM erasures WHERE erasures.customer_id = conversations.customer_id) AS is_erased
     FROM conversations WHERE id = :conversation_id
 """).bindparams(bindparam("conversation_id", type_=Uuid()))
 
@@ -134,6 +139,7 @@ def reply(
 
     Raises:
         ConversationNotFound: there is no such conversation.
+        CustomerErased: its customer was erased.
         WindowClosed: WhatsApp would not take it, with ``in_window``.
         AutoReplyLoop: more automatic answers within an hour than ``max_auto_replies``.
         InvalidValue: a field cannot be stored.
@@ -166,7 +172,7 @@ def reply(
         max_automatic=limit,
     )
     if message is None:
-        raise _refusal(session, checked_uuid("conversation_id", conversation_id), in_window=in_window)
+        raise _refusal(session, conversation_id, in_window=in_window)
     if measure:
         measuring.record_reply(session, message)
     return message
@@ -183,6 +189,7 @@ def note(session: Session, conversation_id: UUID, content: str, *, actor: str) -
 
     Raises:
         ConversationNotFound: there is no such conversation.
+        CustomerErased: its customer was erased.
         InvalidValue: the text or the actor is ill-formed.
     """
     values = {
@@ -194,7 +201,7 @@ def note(session: Session, conversation_id: UUID, content: str, *, actor: str) -
     }
     message = _write(session, conversation_id, values, is_sent=False)
     if message is None:
-        raise ConversationNotFound(conversation_id)
+        raise _refusal(session, conversation_id)
     return message
 
 
@@ -212,6 +219,7 @@ def start(
 
     Raises:
         CustomerNotFound: there is no such customer.
+        CustomerErased: it was erased.
         IdentifierTaken: the address is another customer's.
         InvalidValue: the address is ill-formed or none of this channel, or a field cannot be stored.
     """
@@ -223,6 +231,7 @@ def start(
     if address.type is not OWN_TYPE[channel] or not sender.identifiers:
         raise InvalidValue("to", f"is no address to write to by {channel}")
     customer_id = lock_living(session, checked_uuid("customer_id", customer_id), key_share=True)
+    refuse_erased(session, customer_id)
     for holding in find_holdings(session, sender.identifiers, default_region=default_region):
         if holding.customer_id != customer_id:
             raise IdentifierTaken(holding.customer_id)
@@ -268,11 +277,14 @@ def _write(
     return message
 
 
-def _refusal(session: Session, conversation_id: UUID, *, in_window: bool) -> CRMError:
+def _refusal(session: Session, conversation_id: UUID, *, in_window: bool = False) -> CRMError:
     """Why nothing was written."""
+    conversation_id = checked_uuid("conversation_id", conversation_id)
     row = session.execute(_WHY_NOT, {"conversation_id": conversation_id}).one_or_none()
     if row is None:
         return ConversationNotFound(conversation_id)
+    if row.is_erased:
+        return CustomerErased(row.customer_id)
     return WindowClosed(conversation_id) if in_window and row.is_closed else AutoReplyLoop(conversation_id)
 
 

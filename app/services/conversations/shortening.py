@@ -12,10 +12,15 @@ from ...schemas import LengthUnit
 # With the quotes and brackets that close after it. Where scripts have no spaces, a sentence ends without one.
 _SENTENCE_END = re.compile(
     "[.!?\u2026\u061f\u06d4\u0964\u0965\u0589\u1362\u1367\u17d4\u104b]+[\"'\u201d\u2019\u00bb)\\]]*(?=\\s|\\Z)"
+    r"(?!(?<=[0-9]\.)\s+(?:Januar|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember)\b)"
     "|[\u3002\uff01\uff1f\uff61]+[\u300d\u300f\uff09\u3011\u201d\u2019]*|\n\\s*\n"
 )
-# "2." before the second step, "e.g.", "p.m." and "Dr." end nothing.
-_NO_END = re.compile(r"(?:^[^\S\n]*\d{1,3}|\b[^\W\d_]\.[^\W\d_]|\b(?:Dr|Mr|Mrs|Ms|Prof))\.\Z", re.MULTILINE)
+# "2." before the second step, "e.g.", "p.m." and "Dr." end nothing; nor does "3." in a German date.
+_NO_END = re.compile(
+    r"(?:^[^\S\n]*\d{1,3}|\b[^\W\d_]\.[^\W\d_]"
+    r"|\b(?:Dra?|Mrs?|Ms|Prof|Sra?|Mme|M|St|vs|approx|bzw|ca|inkl|Nr|vgl|zzgl))\.\Z",
+    re.MULTILINE,
+)
 _LONGEST_NO_END = 20
 _ADDRESS = re.compile(r"https?://[!-~]+")
 _JOINER = "\u200d"

@@ -11,6 +11,7 @@ from sqlalchemy import LargeBinary, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
+from ...errors import CustomerErased
 from ...models import Erasure
 from ...schemas import ErasedBefore, Identifier
 from .reading import checked_key, key_of, read
@@ -72,3 +73,12 @@ def hashes(identifiers: Sequence[Identifier], erasure_key: str) -> Mapping[bytes
 def find_erased(session: Session, *customer_ids: UUID) -> UUID | None:
     """The first of these living customers who was erased; None if nobody was. One statement."""
     return session.scalar(_ERASED, {"ids": list(customer_ids)})
+
+
+def refuse_erased(session: Session, customer_id: UUID) -> None:
+    """
+    Raises:
+        CustomerErased: this living customer was erased.
+    """
+    if find_erased(session, customer_id):
+        raise CustomerErased(customer_id)

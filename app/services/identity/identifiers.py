@@ -15,6 +15,7 @@ from .._shared.acting import ACTING, acting
 from .._shared.checks import checked_actor, checked_code, checked_optional_text, checked_uuid
 from .._shared.redirects import lock_living
 from .applying import forget_in_profile, identifier_row, insert_identifiers, lock_customer
+from .erasures import refuse_erased
 from .holdings import find_holdings, profile_of
 from .reading import NUMBER_TYPES, key_of, lock_keys, read
 
@@ -73,6 +74,7 @@ def attach_identifier(
 
     Raises:
         CustomerNotFound: there is no such customer.
+        CustomerErased: it was erased.
         IdentifierTaken: another customer holds it.
         InvalidValue: the identifier identifies nobody, or a field is ill-formed.
     """
@@ -84,6 +86,7 @@ def attach_identifier(
     session.flush()
     lock_keys(session, [key_of(canonical)])
     customer_id = lock_living(session, checked_uuid("customer_id", customer_id), key_share=True)
+    refuse_erased(session, customer_id)
     while True:
         held = find_holdings(session, [canonical], default_region=default_region)
         for holding in held:

@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 
 from ...errors import (
     ConcurrentChange,
-    CustomerErased,
     DuplicateValue,
     MergeBlocked,
     MergeNotFound,
@@ -25,7 +24,7 @@ from ...schemas import UnmergeReport
 from .._shared.checks import checked_actor, checked_kind, checked_text, checked_uuid, require_transaction
 from .._shared.redirects import lock_living
 from ..identity.applying import insert_identifiers
-from ..identity.erasures import find_erased
+from ..identity.erasures import refuse_erased
 from ..identity.profile_addresses import forget_addresses, unnamed_addresses
 from . import profiles as _merge_profiles
 from .foreign_keys import ForeignKey
@@ -188,8 +187,7 @@ def unmerge(session: Session, merge_id: UUID, *, actor: str, reason: str) -> Unm
     if done.undo_report is None:
         # Customers first, as a merge locks them; then nobody else can undo this one.
         living_id = lock_living(session, done.survivor_id, key_share=False)
-        if find_erased(session, living_id):
-            raise CustomerErased(living_id)
+        refuse_erased(session, living_id)
         session.refresh(done, with_for_update=True)
     if done.undo_report is not None:
         return UnmergeReport.model_validate(done.undo_report)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from ...errors import InvalidValue
 from ...models import Channel
+from ...normalization import normalize_name
 from ...schemas import ChannelCode, Delivery, Identifier
 from .._shared.checks import canonical_account, checked_code, checked_duration, checked_limit
 
@@ -19,8 +20,8 @@ LEASE = timedelta(minutes=5)
 
 # As mail programs write it in their languages.
 _RE = re.compile(
-    r"\A(?:\s*(?:re|aw|antw|antwort|sv|vs|rif|r|res|réf?|odp|ynt|vá|回复|回覆|答复|返信|답장)"
-    r"\s*(?:\[\d+\]|\(\d+\))?\s*[:\uff1a])+\s*",
+    r"\A(?:\s*(?:re|aw|antw|antwort|sv|vs|rif|r|res|réf?|odp|ynt|vá|atb|ymt|απ|\u0440\u0435|отв|ответ|השב|رد"
+    r"|回复|回覆|答复|返信|답장)\.?\s*(?:\[\d+\]|\(\d+\))?\s*[:\uff1a])+\s*",
     re.IGNORECASE,
 )
 _CLAIM = (
@@ -103,7 +104,7 @@ def _delivery(row: Any) -> Delivery:
         channel=row.channel,
         account=row.account,
         to=Identifier(type=row.identifier_type, value=row.address),
-        to_name=row.to_name,
+        to_name=normalize_name(row.to_name),
         group_id=row.group_id,
         provider_message_id=row.own_id,
         subject=_answering(row.subject) if row.is_answer else row.subject,

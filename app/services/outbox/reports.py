@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from ...errors import InvalidValue
 from ...models import DeliveryStatus, Message
+from ...normalization import without_addresses
 from ...schemas import DeliveryReport
 from .._shared.checks import (
     canonical_accounts,
@@ -89,8 +90,13 @@ _REPORTED = as_message(
 _KEEP_EARLY = text("""
     INSERT INTO early_delivery_reports
         (channel, account, provider_message_id, status, recipient, code, reason, occurred_at)
-    VALUES (:channel, :account, :provider_message_id, :status, :recipient, :code, :reason, :occurred_at)
-""").bindparams(bindparam("occurred_at", type_=DateTime(timezone=True)))
+    SELECT :channel, :account, :provider_message_id, :status, :recipient, :code, :reason, :occurred_at
+    WHERE NOT EXISTS (SELECT FROM messages WHERE id = :message_id AND metadata @> '{"erased": true}')
+""").bindparams(
+    bindparam("occurred_at", type_=DateTime(timezone=True)),
+    bindparam("message_id", type_=Uuid()),
+    *(bindparam(name, type_=Text()) for name in ("recipient", "code", "reason")),
+)
 
 
 def record_delivery(
@@ -108,7 +114,7 @@ def record_delivery(
     A late report takes nothing back: ``delivered`` after ``read`` changes nothing, nor does ``sent`` after a
     failure, and a bounce after ``delivered`` leaves the status and is told in
     ``extra["delivery"]["late_failure"]``. Of the latest that was news, the status, recipient, code, reason
-    and time are in ``extra["delivery"]``. A message that is still in the
+    (without addresses) and time are in ``extra["delivery"]``. A message that is still in the
     outbox leaves it: whoever reports on it has it. A report that is earlier than ``sent`` is kept for it,
     and None returned, as for one that names no message.
 
@@ -146,11 +152,12 @@ def read_report(report: DeliveryReport, aliases: Collection[str] = ()) -> dict[s
     report = checked_schema("report", report, DeliveryReport)
     name = checked_optional_text("provider_message_id", report.provider_message_id, max_length=255)
     name = None if name is None else stored_id(report.channel, name)
+    reason = checked_optional_text("reason", report.reason, max_length=10_000)
     outcome = {
         "status": report.status.value,
         "recipient": checked_optional_text("recipient", report.recipient, max_length=1000),
         "code": checked_optional_text("code", report.code, max_length=1000),
-        "reason": checked_optional_text("reason", report.reason, max_length=10_000),
+        "reason": None if reason is None else without_addresses(reason),
     }
     occurred_at = None if report.occurred_at is None else report.occurred_at.isoformat()
     facts = {fact: value for fact, value in {**outcome, "occurred_at": occurred_at}.items() if value}

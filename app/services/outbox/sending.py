@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from ...errors import MessageNotFound
 from ...models import Channel, Message
+from ...normalization import without_addresses
 from .._shared.checks import (
     checked_flag,
     checked_number,
@@ -167,8 +168,8 @@ def failed(
 
     Pauses double from a minute to six hours. After eight attempts, or where ``permanent``, it is given up:
     its ``delivery_status`` is failed, and the next one of the conversation is due. ``extra["delivery"]`` has
-    the reason. A message that is no longer in the outbox stays as it is; with ``attempt``, the delivery's,
-    so does one that another sender has taken since.
+    the reason, without addresses. A message that is no longer in the outbox stays as it is; with ``attempt``,
+    the delivery's, so does one that another sender has taken since.
 
     Raises:
         MessageNotFound: there is no such message.
@@ -177,7 +178,7 @@ def failed(
     message_id = checked_uuid("message_id", message_id)
     values = {
         "message_id": message_id,
-        "reason": checked_text("reason", reason, max_length=10_000),
+        "reason": without_addresses(checked_text("reason", reason, max_length=10_000)),
         "retry_at": None if retry_at is None else checked_time("retry_at", retry_at),
         "gives_up": checked_flag("permanent", permanent),
         "attempt": None if attempt is None else checked_number("attempt", attempt),

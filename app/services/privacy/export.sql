@@ -7,6 +7,10 @@ SELECT jsonb_build_object(
     'is_held', EXISTS (
         SELECT FROM legal_holds WHERE customer_id = ANY (scope.customer_ids) AND released_at IS NULL
     ),
+    'holds', COALESCE((
+        SELECT jsonb_agg(to_jsonb(h) ORDER BY h.held_at, h.id)
+        FROM legal_holds AS h WHERE h.customer_id = ANY (scope.customer_ids)
+    ), '[]'),
     'identifiers', COALESCE((
         SELECT jsonb_agg(to_jsonb(i) ORDER BY i.created_at, i.id)
         FROM customer_identifiers AS i WHERE i.customer_id = c.id

@@ -7,11 +7,11 @@ from uuid import UUID
 from sqlalchemy import Uuid, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
-from ...errors import CustomerErased, HoldNotFound
+from ...errors import HoldNotFound
 from ...models import LegalHold, uuid7
 from .._shared.checks import checked_actor, checked_text, checked_uuid
 from .._shared.redirects import lock_living
-from ..identity.erasures import find_erased
+from ..identity.erasures import refuse_erased
 
 _PLACE = insert(LegalHold).returning(LegalHold)
 _LOCK = (
@@ -36,8 +36,7 @@ def place_hold(session: Session, customer_id: UUID, *, actor: str, reason: str) 
     actor, reason = checked_actor(actor), checked_text("reason", reason, max_length=10_000)
     session.flush()
     living_id = lock_living(session, checked_uuid("customer_id", customer_id), key_share=True)
-    if find_erased(session, living_id):
-        raise CustomerErased(living_id)
+    refuse_erased(session, living_id)
     values = {"id": uuid7(), "customer_id": living_id, "actor": actor, "reason": reason}
     return session.scalars(_PLACE, values).one()
 

@@ -48,7 +48,8 @@ def retain(
 
     ``what="messages"``: the oldest ones lose content, metadata and provider ids, as in an erasure; that they
     were written, when and by whom, stays, and so do statistics. Messages of customers under a legal hold are
-    passed over. ``what="metrics"``: measurements are deleted.
+    passed over. Delivery reports that found no message are deleted with them. ``what="metrics"``:
+    measurements are deleted.
 
     Work in proportion to ``limit``, as long as each batch goes on ``after`` the last one's ``next``.
 
@@ -69,12 +70,12 @@ def retain(
     if kind is Retained.METRICS:
         rows = session.execute(_METRICS, {"before": before, "limit": limit}).scalar_one()
         return RetentionReport(rows=rows, next=f"{before.isoformat()}/" if rows == limit else None)
-    place = {"after_time": after_time, "after_id": after_id}
-    batch = session.execute(_MESSAGES, {"before": before, "limit": limit} | place).one()
+    values = {"before": before, "limit": limit, "after_time": after_time, "after_id": after_id}
+    batch = session.execute(_MESSAGES, values).one()
     session.expire_all()
-    is_full = batch.message_count == limit
-    next_ = f"{batch.last_time.isoformat()}/{batch.last_id}" if is_full else None
-    return RetentionReport(rows=batch.message_count, next=next_)
+    is_full = limit in {batch.message_count, batch.report_count}
+    place = f"{(batch.last_time or before).isoformat()}/{batch.last_id or ''}"
+    return RetentionReport(rows=batch.message_count, next=place if is_full else None)
 
 
 def _place(after: str | None) -> tuple[datetime | None, UUID | None]:

@@ -9,11 +9,12 @@ from sqlalchemy import Text, Uuid, bindparam, insert, or_, select
 from sqlalchemy.orm import Session
 
 from ...errors import ConversationNotFound, CustomerNotFound, InvalidValue, TicketNotFound
-from ...models import Channel, Conversation, Customer, Ticket, TicketCategory, TicketPriority, uuid7
+from ...models import Channel, Conversation, Customer, Erasure, Ticket, TicketCategory, TicketPriority, uuid7
 from ...schemas import ChannelCode, TicketCategoryCode, TicketPriorityCode
 from .._shared.acting import ACTING, acting
 from .._shared.checks import checked_code, checked_text, checked_uuid
 from .._shared.redirects import find_living, living
+from ..identity.erasures import refuse_erased
 from .rows import TICKET_ID, TICKETS, as_ticket, find
 
 _NUMBER = re.compile(r"\s*(?:tkt)?[-\s#]*0*([0-9]{1,15})\s*", re.IGNORECASE | re.ASCII)
@@ -25,7 +26,8 @@ _IS_CUSTOMER_S = (
     .where(Conversation.id == _CONVERSATION_ID, Conversation.customer_id == Customer.id)
     .exists()
 )
-# From the customer's row: where there is none, there is no ticket, and no error that ends the transaction.
+# From the customer's row: where there is none that may be written for, there is no ticket, and no error that
+# ends the transaction.
 _NEW = (
     select(
         Customer.id,
@@ -36,6 +38,7 @@ _NEW = (
         ),
     )
     .where(Customer.id == living(bindparam("of_customer", type_=Uuid())))
+    .where(~select(Erasure.id).where(Erasure.customer_id == Customer.id).exists())
     .where(or_(_CONVERSATION_ID.is_(None), _IS_CUSTOMER_S), ACTING)
 )
 _OPEN = as_ticket(
@@ -72,6 +75,7 @@ def open_ticket(
 
     Raises:
         CustomerNotFound: there is no such customer.
+        CustomerErased: it was erased.
         ConversationNotFound: the customer has no such conversation.
         InvalidValue: a field breaks a rule.
     """
@@ -90,7 +94,10 @@ def open_ticket(
     opened = find(session, _OPEN, ticket | acting(actor, comment))
     if opened is not None:
         return opened
-    if conversation_id is None or find_living(session, customer_id) is None:
+    living_id = find_living(session, customer_id)
+    if living_id is not None:
+        refuse_erased(session, living_id)
+    if conversation_id is None or living_id is None:
         raise CustomerNotFound(customer_id)
     raise ConversationNotFound(conversation_id)
 

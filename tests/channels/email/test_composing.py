@@ -210,6 +210,9 @@ def test_a_mailbox_beyond_ascii_is_left_as_it_is_for_a_server_that_takes_it():
 def test_what_cannot_be_a_mail_is_refused():
     file = Attachment(filename="a.txt")
     for field, call in {
+        "delivery": lambda: email.compose({"channel": "email"}),
+        "sender_name": lambda: email.compose(delivery(), sender_name=b"Desk"),
+        "reply_to": lambda: email.compose(delivery(), reply_to=["desk@example.com"]),
         "channel": lambda: email.compose(delivery(channel="web_form")),
         "load": lambda: email.compose(delivery(attachments=(file,))),
         "content": lambda: email.compose(delivery(content="\ud800")),
@@ -218,8 +221,9 @@ def test_what_cannot_be_a_mail_is_refused():
         with pytest.raises(InvalidValue) as refusal:
             call()
         assert refusal.value.field == field
-    with pytest.raises(InvalidValue, match=r"^load: "):
-        email.compose(delivery(attachments=(file,)), load=lambda _: "text")
+    for load in (lambda _: "text", "a folder"):
+        with pytest.raises(InvalidValue, match=r"^load: "):
+            email.compose(delivery(attachments=(file,)), load=load)
 
 
 def test_ids_that_are_none_are_left_out():

@@ -153,6 +153,40 @@ def test_what_the_providers_would_refuse_is_refused_here(field, facts):
         assert refusal.value.field == field
 
 
+@pytest.mark.parametrize(
+    ("field", "call"),
+    [
+        *(("delivery", lambda value=value: whatsapp.compose_twilio(value)) for value in (None, {}, "x")),
+        *(("delivery", lambda value=value: whatsapp.compose_meta(value)) for value in (None, {}, "x")),
+        *(
+            ("status_callback", lambda url=url: whatsapp.compose_twilio(delivery(), status_callback=url))
+            for url in (7, b"https://x.example", "desk.example/status", "https://[x/", "javascript:a()", "")
+        ),
+        *(
+            ("content_sid", lambda sid=sid: whatsapp.compose_twilio(delivery(), content_sid=sid))
+            for sid in (7, "", {})
+        ),
+        *(
+            (
+                "content_variables",
+                lambda values=values: whatsapp.compose_twilio(
+                    delivery(), content_sid="HX1", content_variables=values
+                ),
+            )
+            for values in (7, "text", [1], {"1": 7}, {1: "x"}, {"1": b"x"})
+        ),
+        *(
+            ("template", lambda value=value: whatsapp.compose_meta(delivery(), template=value))
+            for value in (7, "answer_ready", [1])
+        ),
+    ],
+)
+def test_an_option_that_no_provider_would_take_is_refused(field, call):
+    with pytest.raises(InvalidValue) as refusal:
+        call()
+    assert refusal.value.field == field
+
+
 def test_each_provider_has_limits_of_its_own():
     assert whatsapp.compose_meta(delivery(content="a" * 1601))
     for call in (

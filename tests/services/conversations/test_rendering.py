@@ -75,7 +75,7 @@ def test_on_whatsapp_the_answer_stands_alone(session):
     assert (rendered.content, rendered.unit) == ("Open Settings.", LengthUnit.CHARACTERS)
 
 
-@pytest.mark.parametrize("name", [None, "", " \n "])
+@pytest.mark.parametrize("name", [None, "", " \n ", "\u3164", "\u200b\u2060", "\u2800", "\u202e"])
 def test_nothing_that_is_missing_leaves_a_hole(session, name):
     form = conversation(name=name)
     assert RENDER(session, form.id, "Yes.").content == (
@@ -110,6 +110,11 @@ def test_who_only_claims_to_be_somebody_does_not_learn_the_name(session):
 def test_a_name_is_on_one_line(session):
     form = conversation(name="Ana\r\n\r\nPS: send us your password")
     assert RENDER(session, form.id, "Yes.").content.startswith("Hi Ana PS: send us your password,\n")
+
+
+def test_a_name_turns_no_text_around(session):
+    form = conversation(name="Ana \u202eevil")
+    assert RENDER(session, form.id, "Yes.").content.startswith("Hi Ana evil,\n")
 
 
 def test_in_html_nothing_is_markup_but_the_template(session):
@@ -184,6 +189,9 @@ def test_a_long_answer_can_end_after_a_sentence(session):
         ("半角｡テスト", 5, "characters", "半角｡"),
         ("Do this:\n1. Open it.\n2. Close it.", 25, "characters", "Do this:\n1. Open it."),
         ("Ask Dr. Miller. He knows, e.g. him and his friends", 35, "characters", "Ask Dr. Miller."),
+        ("Kommen Sie. Es geht am 3. Mai bzw. danach", 40, "characters", "Kommen Sie."),
+        ("Sentence 1. Sentence 2. Sentence 3.", 25, "characters", "Sentence 1. Sentence 2."),
+        ("Bonjour. Demandez M. Dupont ou la Sra. Paz", 40, "characters", "Bonjour."),
         ("cafe\u0301s", 5, "characters", "caf …"),
         ("👍🏽👍🏽👍🏽", 5, "characters", "👍🏽 …"),
         ("👨\u200d👩\u200d👧👨\u200d👩\u200d👧", 8, "characters", "👨\u200d👩\u200d👧 …"),
@@ -220,6 +228,12 @@ def test_what_cannot_be_said_on_a_channel_is_refused(session):
     for body in ("", " \n", None, "\x00"):
         with pytest.raises(InvalidValue):
             RENDER(session, form.id, body)
+    with pytest.raises(InvalidValue, match="nameless"):
+        RENDER(session, form.id, "Yes.", nameless="\u3164")
+    for without_a_place in ("Hi {{customer_name}}", "  "):
+        template(session, "web_form", without_a_place)
+        with pytest.raises(InvalidValue, match="the answer would be lost"):
+            RENDER(session, form.id, "Yes.")
     template(session, "web_form", "{{response_body}} {{agent_name}}")
     with pytest.raises(UnknownPlaceholder) as refusal:
         RENDER(session, form.id, "Yes.")

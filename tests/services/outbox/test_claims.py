@@ -12,7 +12,7 @@ from app.channels import email
 from app.errors import ConversationNotFound, InvalidValue, WindowClosed
 from app.models import Channel, ChannelConfig, DeliveryStatus, EarlyDeliveryReport, OutboxEntry
 from app.schemas import Delivery, DeliveryReport, Identifier, OutboundMessage
-from app.services import conversations, outbox, tickets
+from app.services import channel_settings, conversations, outbox, tickets
 from app.testing import TicketFactory
 from tests.services.conversations._messages import ACCOUNT, BEN, EMAIL, NUMBER, form, mail, whatsapp
 
@@ -113,7 +113,18 @@ def test_an_answer_answers_what_came_before_it_and_not_what_came_since(session):
 
 @pytest.mark.parametrize(
     "subject",
-    ["Re: Antw: Pass", "R: RE[2]: Pass", "回复\uff1aRe\uff1aPass", "Odp: YNT: Pass", "Re (3): Pass", "Pass"],
+    [
+        "Re: Antw: Pass",
+        "R: RE[2]: Pass",
+        "回复\uff1aRe\uff1aPass",
+        "Odp: YNT: Pass",
+        "Re (3): Pass",
+        "Pass",
+        "Re: Odp.: Pass",
+        "ΑΠ: Pass",
+        "Ответ: Re: Pass",
+        "השב: Pass",
+    ],
 )
 def test_an_answer_s_subject_has_one_re_in_whatever_language_others_were(session, subject):
     first = conversations.ingest(session, mail(subject=subject))
@@ -194,6 +205,26 @@ def test_a_channel_that_is_switched_off_keeps_its_messages(session):
     assert [delivery.message_id for delivery in outbox.claim(session)] == messages[1:]
     config.is_enabled = True
     assert [delivery.message_id for delivery in outbox.claim(session)] == messages[:1]
+
+
+@pytest.mark.parametrize("off", [Channel.EMAIL, Channel.WEB_FORM])
+def test_a_form_s_answer_by_mail_waits_while_either_channel_is_switched_off(session, off):
+    message = answer(session, conversations.ingest(session, form()).conversation_id)
+    channel_settings.change(session, off, actor="human:7", is_enabled=False)
+
+    assert outbox.claim(session, forms_from=ACCOUNT) == []
+    channel_settings.change(session, off, actor="human:7", is_enabled=True)
+    assert [delivery.message_id for delivery in outbox.claim(session, forms_from=ACCOUNT)] == [message.id]
+
+
+def test_a_name_that_nobody_can_see_is_no_name(session):
+    conversations.ingest(session, mail())
+    session.execute(text("UPDATE customers SET name = :name"), {"name": "\u3164"})
+    answer(session, session.scalars(text("SELECT id FROM conversations")).one())
+
+    (delivery,) = outbox.claim(session)
+
+    assert delivery.to_name is None
 
 
 def test_a_message_that_comes_to_stand_first_waits_for_the_sender_who_has_a_later_one(session):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
+from sqlalchemy import text
 
 from app.errors import InvalidValue
 from app.schemas import DeliveryReport, OutboundMessage
@@ -64,6 +65,24 @@ def test_every_order_of_reports_ends_in_the_same_status_and_tells_every_failure(
         if is_late:
             assert WHY.items() <= delivery["late_failure"].items(), order
         savepoint.rollback()
+
+
+def test_whoever_tells_a_reason_no_address_is_kept_in_it(session):
+    asked = conversations.ingest(session, whatsapp())
+    message = conversations.reply(session, asked.conversation_id, OutboundMessage(content="Yes."))
+    outbox.claim(session)
+    told = "550 <ana@example.com> or +52 1 55 1234 5678 is unknown"
+    expected = "550 (address) or (address) is unknown"
+
+    outbox.failed(session, message.id, reason=told)
+    assert message.extra["delivery"]["reason"] == expected
+
+    outbox.sent(session, message.id, provider_message_id="SM1")
+    report = {"channel": "whatsapp", "account": "+14155238886", "status": "failed", "reason": told}
+    outbox.record_delivery(session, DeliveryReport(**report, provider_message_id="SM1"))
+    assert message.extra["delivery"]["reason"] == expected
+    outbox.record_delivery(session, DeliveryReport(**report, provider_message_id="SM2"))
+    assert session.scalars(text("SELECT reason FROM early_delivery_reports")).all() == [expected]
 
 
 def test_an_early_report_is_not_lost_where_another_one_found_the_message_by_our_own_id(session):

@@ -263,6 +263,16 @@ def _plant_rest(session: Session, planted: Planted, conversation_id: UUID) -> No
         reason=word("identity_events.reason"),
         details=word("identity_events.details"),
     )
+    run(
+        """
+        INSERT INTO legal_holds (customer_id, actor, reason, released_at, released_by, release_reason)
+        VALUES (:id, :actor, :reason, now(), :by, :release_reason)
+        """,
+        actor=word("legal_holds.actor"),
+        reason=word("legal_holds.reason"),
+        by=word("legal_holds.released_by"),
+        release_reason=word("legal_holds.release_reason"),
+    )
     for owner, extra in (("message", ""), ("ticket", ", 1")):
         # Numbers that half a float holds exactly.
         vector = f"[{len(planted.name)}.{'5' if extra else '25'},0.03125,0.1875,0"

@@ -17,8 +17,8 @@ from app.errors import (
     from_database,
 )
 from app.models import Customer
-from app.schemas import DeliveryReport, Identifier
-from app.services import conversations, identity, merging, metrics, outbox, privacy, tickets
+from app.schemas import DeliveryReport, Identifier, OutboundMessage
+from app.services import conversations, customers, identity, merging, metrics, outbox, privacy, tickets
 from app.testing import CustomerFactory, TicketFactory
 from tests.services.conversations._messages import whatsapp
 from tests.services.privacy.planting import person_of
@@ -138,17 +138,74 @@ def test_nothing_is_written_for_an_erased_customer(session, statement):
     assert from_database(refused.value) is not None
 
 
-def test_services_refuse_an_erased_customer(session):
-    customer_id, other_id = person_of(session), CustomerFactory().id
+def test_services_refuse_an_erased_customer_and_leave_the_transaction_usable(session):
+    asked = conversations.ingest(session, whatsapp())
+    customer_id, conversation_id, other_id = asked.customer_id, asked.conversation_id, CustomerFactory().id
     privacy.erase_customer(session, customer_id, **BY)
+    address = Identifier(type="email", value="back@post.example")
+    ticket = {"subject": "Back", "category": "billing", "source_channel": "email", "actor": "human:7"}
 
     for call in (
         lambda: merging.merge(session, other_id, customer_id, actor="human:7", reason="one"),
         lambda: merging.plan_merge(session, customer_id, other_id),
         lambda: privacy.place_hold(session, customer_id, actor="human:7", reason="late"),
+        lambda: conversations.note(session, conversation_id, "She called", actor="human:7"),
+        lambda: conversations.reply(session, conversation_id, OutboundMessage(content="Hello")),
+        lambda: conversations.start(session, customer_id, channel="email", account="us@x.org", to=address),
+        lambda: identity.attach_identifier(session, customer_id, address, channel="email", actor="human:7"),
+        lambda: customers.update_customer(session, customer_id, actor="human:7", name="Wanda"),
+        lambda: customers.update_customer(session, customer_id, plan="free", actor="human:7", reason="x"),
+        lambda: tickets.open_ticket(session, customer_id=customer_id, **ticket),
+        lambda: tickets.open_ticket(
+            session, customer_id=customer_id, conversation_id=conversation_id, **ticket
+        ),
     ):
         with pytest.raises(CustomerErased):
             call()
+    assert session.scalar(text("SELECT count(*) FROM messages WHERE content <> ''")) == 0
+
+
+def test_a_former_hold_keeps_no_words(session):
+    customer_id = person_of(session)
+    hold = privacy.place_hold(session, customer_id, actor="human:7", reason="Wolf against us")
+    privacy.release_hold(session, hold.id, actor="human:8", reason="Wolf won")
+    (exported,) = privacy.export_customer(session, customer_id).holds
+    assert (exported.reason, exported.release_reason) == ("Wolf against us", "Wolf won")
+
+    privacy.erase_customer(session, customer_id, **BY)
+
+    session.refresh(hold)
+    assert (hold.actor, hold.reason, hold.released_by, hold.release_reason) == (
+        "human:7", "[erased]", "human:8", "[erased]",
+    )  # fmt: skip
+
+
+def test_facts_beside_measurements_that_give_the_full_name_go(session):
+    customer_id = person_of(session)
+    facts = ["Wanda Wolf", "WOLF: wanda wolf!", "Wanda Wolfson", "Wanda"]
+    for fact in facts:
+        metrics.record(session, "sentiment", 0.5, extra={"said": fact})
+
+    privacy.erase_customer(session, customer_id, **BY)
+
+    left = session.scalars(text("SELECT metadata ->> 'said' FROM agent_metrics")).all()
+    assert set(left) == {None, "Wanda Wolfson", "Wanda"}
+
+
+def test_a_report_on_an_erased_message_is_not_kept(session):
+    asked = conversations.ingest(session, whatsapp())
+    message = conversations.reply(session, asked.conversation_id, OutboundMessage(content="Hello"))
+    message_id = message.id
+    (delivery,) = outbox.claim(session)
+    privacy.erase_customer(session, asked.customer_id, **BY)
+    report = DeliveryReport(
+        channel="whatsapp", account=delivery.account, provider_message_id="SM1", message_id=message_id,
+        status="failed", recipient="+5215512345678",
+    )  # fmt: skip
+
+    assert outbox.record_delivery(session, report) is None
+
+    assert session.scalar(text("SELECT count(*) FROM early_delivery_reports")) == 0
 
 
 def test_who_comes_back_is_somebody_new_and_a_caller_with_the_key_is_told(session):
@@ -170,6 +227,21 @@ def test_who_comes_back_is_somebody_new_and_a_caller_with_the_key_is_told(sessio
     assert same.erasure_id == erased.erasure_id
     assert privacy.find_erasures(session, [phone], erasure_key="another key, as long") == ()
     assert identity.resolve(session, [email], channel="email").erased_before == ()
+
+
+def test_a_redelivery_tells_again_who_was_erased(session):
+    first = conversations.ingest(session, whatsapp())
+    privacy.erase_customer(session, first.customer_id, **BY, erasure_key=KEY)
+    back = whatsapp(id="wamid.2")
+
+    told = conversations.ingest(session, back, erasure_key=KEY).resolution.erased_before
+    again = conversations.ingest(session, back, erasure_key=KEY)
+
+    assert (again.duplicate, len(told)) == (True, 1)
+    assert again.resolution.erased_before == told
+    assert conversations.ingest(session, back).resolution.erased_before == ()
+    later = conversations.ingest(session, whatsapp(id="wamid.3"), erasure_key=KEY)
+    assert later.resolution.erased_before == ()
 
 
 def test_without_a_key_no_address_is_remembered(session):

@@ -56,6 +56,22 @@ def test_messages_under_a_legal_hold_keep_their_words(session):
     assert all_batches(session, older_than=YEAR, what="messages") == [1]
 
 
+def test_reports_that_found_no_message_go_with_the_messages_of_their_time(session):
+    MessageFactory(created_at=LONG_AGO)
+    reports = text("""
+        INSERT INTO early_delivery_reports
+            (channel, account, provider_message_id, status, recipient, received_at)
+        SELECT 'whatsapp', '+14155238886', n, 'failed', '+5215512345678',
+            CASE WHEN n <= 5 THEN CAST(:long_ago AS timestamptz) ELSE now() END
+        FROM generate_series(1, 8) AS n
+    """)
+    session.execute(reports, {"long_ago": LONG_AGO})
+
+    assert sum(all_batches(session, older_than=YEAR, what="messages", limit=2)) == 1
+
+    assert session.scalar(text("SELECT count(*) FROM early_delivery_reports")) == 3
+
+
 def test_old_measurements_go(session):
     for n in range(3):
         AgentMetricFactory(recorded_at=LONG_AGO + timedelta(days=n))
