@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import InvalidatePoolError
@@ -40,6 +42,7 @@ _SESSION = {
     "standard_conforming_strings": ("on", "on"),
 }
 """Setting -> how its value begins where it is right, and what it is set to."""
+_engines: WeakSet[Engine] = WeakSet()
 
 
 def make_engine(
@@ -55,7 +58,9 @@ def make_engine(
 
     A connection that was used within the last seconds is used again without a check, which would cost a
     flight each time; ``transaction`` runs again what one that broke meanwhile lost. Encoding, dates and
-    intervals are those that the driver can read, whatever the role's own settings are.
+    intervals are those that the driver can read, whatever the role's own settings are. A process that is
+    forked (by a server that loads the application first, by ``multiprocessing``) begins with an empty pool:
+    the connections there are its parent's.
 
     ``statement_timeout``: seconds after which the server ends a statement. ``read_only``: every statement is
     a transaction of its own, one flight instead of three, and the server refuses to write. ``pooler``: for
@@ -170,6 +175,17 @@ def _prepare(engine: Engine) -> None:
     event.listen(engine, "connect", _set_session, insert=True)
     event.listen(engine, "checkin", _note_return)
     event.listen(engine, "checkout", partial(_check_idle, engine))
+    _engines.add(engine)
+
+
+def _leave_to_parent() -> None:
+    """In a forked child: two processes on one connection read each other's answers."""
+    for engine in _engines:
+        engine.dispose(close=False)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _set_session(dbapi_connection: Any, _record: Any) -> None:

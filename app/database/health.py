@@ -83,6 +83,8 @@ class _State(NamedTuple):
 
 
 def _ask(connection: Connection, version_table: str, timeout: float) -> _State:
+    # In autocommit the limit would end with the statement that sets it.
+    connection = connection.execution_options(isolation_level="READ COMMITTED")
     limit = {"milliseconds": str(math.ceil(timeout * 1000))}
     connection.execute(text("SELECT set_config('statement_timeout', :milliseconds, true)"), limit)
     quoted = connection.dialect.identifier_preparer.quote(version_table)

@@ -16,12 +16,14 @@ from typing import Any
 
 from sqlalchemy import Engine, ExceptionContext, Row, TextClause, event, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.util import await_only
 
 from ..errors import InvalidValue, explain
 
 _POSITION = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
+_NO_ANSWER = (DBAPIError, PoolTimeout)
 _POLL = 0.01
 _GRACE = 0.1
 # Whoever receives and has replayed all of it is up to date, however long ago the last write was.
@@ -64,7 +66,7 @@ class _Standing(Enum):
     LAGGING = auto()
     """What it shows is too old, or for a moment may be: the first write after a pause looks the same."""
     UNFIT = auto()
-    """It does not answer, or follows nobody."""
+    """It does not answer, has no connection left for us, or follows nobody."""
 
 
 class _Replica:
@@ -132,7 +134,7 @@ class Routing:
     def write_position(self, session: Session) -> str:
         try:
             return str(_ask(session, self._reader, _WRITE_POSITION)[0])
-        except DBAPIError as error:
+        except _NO_ANSWER as error:
             raise explain(error) from None
 
     def _in_turn(self) -> list[_Replica]:
@@ -144,7 +146,7 @@ class Routing:
     def _try(self, session: Session, replica: _Replica, at_least: str | None) -> _Standing:
         try:
             state = _ask(session, replica.engine, _REPLICA, at_least=at_least, max_lag=self._rules.max_lag)
-        except DBAPIError:
+        except _NO_ANSWER:
             replica.leave_out()
             return _Standing.UNFIT
         if not state.follows:
@@ -162,13 +164,13 @@ class Routing:
     def _bind_to_primary(self, session: Session, at_least: str | None) -> None:
         try:
             _ask(session, self._reader, _PRIMARY)
-        except DBAPIError as error:
+        except _NO_ANSWER as error:
             if at_least is not None or not self._bind_to_any(session):
                 raise explain(error) from None
 
     def _bind_to_any(self, session: Session) -> bool:
         for replica in self._in_turn():
-            with suppress(DBAPIError):
+            with suppress(*_NO_ANSWER):
                 _ask(session, replica.engine, _PRIMARY)
                 return True
         return False

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -36,7 +37,8 @@ def transaction(
     the database. Any other error rolls back and is raised.
 
     Raises:
-        DatabaseUnavailable: the server cannot be reached, or was lost again and again.
+        DatabaseUnavailable: the server cannot be reached, or was lost again and again; or no connection of
+            the pool became free in time.
         CommitUnknown: the connection was lost during the commit. It is not retried, since nobody knows
             whether it took effect.
         CRMError: one of the database's rules refused; the typed error that it means.
@@ -53,7 +55,7 @@ def transaction(
 
     try:
         return Retrying(**attempt.policy(retries))(once)
-    except DBAPIError as error:
+    except (DBAPIError, PoolTimeout) as error:
         attempt.raise_typed(error)
         raise
 
@@ -85,7 +87,7 @@ async def transaction_async(
 
     try:
         return await AsyncRetrying(**attempt.policy(retries))(once)
-    except DBAPIError as error:
+    except (DBAPIError, PoolTimeout) as error:
         attempt.raise_typed(error)
         raise
 
@@ -106,7 +108,7 @@ class _Attempt:
     def _may_run_again(self, error: BaseException) -> bool:
         return is_retryable(error) or (not self.is_committing and _is_lost(error))
 
-    def raise_typed(self, error: DBAPIError) -> None:
+    def raise_typed(self, error: DBAPIError | PoolTimeout) -> None:
         """Raise what the error means; return for one that is nobody's fault but the statement's."""
         # Not chained: the database's text repeats the refused row.
         if self.is_committing and _is_lost(error):

@@ -43,6 +43,15 @@ _OBJECTS = """
             AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
 """
 
+# Which of them there are depends on the version.
+_PATIENT = """
+    SELECT set_config(name, '0', :is_local) FROM pg_settings WHERE name IN (
+        'statement_timeout', 'transaction_timeout',
+        'idle_session_timeout', 'idle_in_transaction_session_timeout'
+    )
+"""
+"""What a role or a database may have set, and a backup or a restore takes longer than."""
+
 _NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
 _COPY = re.compile(rf"COPY ({_NAME}\.{_NAME}) .*FROM stdin;$")
 
@@ -82,11 +91,13 @@ def back_up(connection: Connection, folder: Path, *, settings: Settings) -> Back
         connection.rollback()
         with connection.begin():
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
-            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            connection.execute(text(_PATIENT), {"is_local": True})
             snapshot = connection.scalar(text("SELECT pg_export_snapshot()"))
             patience = round(settings.migration_wait * 1000)
             options = [f"--snapshot={snapshot}", f"--lock-wait-timeout={patience}", f"--file={path}"]
-            programs.run("pg_dump", "--format=custom", *options, f"--dbname={programs.address}")
+            programs.run(
+                "pg_dump", "--format=custom", "--encoding=UTF8", *options, f"--dbname={programs.address}"
+            )
             contents = _contents(connection)
         listed = len(re.findall(r" TABLE DATA ", programs.listing(path)))
         if listed < sum(rows is not None for rows in contents.values()):
@@ -133,8 +144,10 @@ def restore(engine: Engine, file: Path, *, settings: Settings, replace: bool = F
             )
         else:
             aside = _replace(programs, name, listing, options)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
+        connection.execute(text(_PATIENT), {"is_local": True})
         connection.execute(text("ANALYZE"))
+        connection.commit()
     return aside
 
 
@@ -250,6 +263,7 @@ class _Programs:
             poolclass=NullPool,
         )
         with engine.connect() as connection:
+            connection.execute(text(_PATIENT), {"is_local": False})
             yield connection
 
 

@@ -160,15 +160,19 @@ def _session(connection: Connection, settings: Settings) -> Iterator[None]:
         "statement_timeout": milliseconds(settings.migration_statement_timeout),
         # What runs outside a transaction, a concurrent build, waits without holding anybody up.
         "lock_timeout": "0",
-        # While a backup is proved, this session does nothing.
+        # While a backup is made and proved, this session does nothing.
         "idle_session_timeout": "0",
+        "idle_in_transaction_session_timeout": "0",
+        # Since PostgreSQL 17.
+        "transaction_timeout": "0",
         # The server notices within seconds that a job was killed, not when its statement ends.
         "client_connection_check_interval": "2s",
         # What functions pin is stored as it is displayed here.
         "quote_all_identifiers": "off",
     }
     before = {
-        name: connection.scalar(text("SELECT current_setting(:name)"), {"name": name}) for name in values
+        name: connection.scalar(text("SELECT current_setting(:name, true)"), {"name": name})
+        for name in values
     }
     connection.commit()
     _set(connection, values)
@@ -182,7 +186,7 @@ def _session(connection: Connection, settings: Settings) -> Iterator[None]:
 
 def _set(connection: Connection, values: dict[str, Any]) -> None:
     for name, value in values.items():
-        # Not every platform can check a client's connection.
+        # Not every platform can check a client's connection, and not every version has each of them.
         with suppress(DBAPIError), connection.begin():
             connection.execute(
                 text("SELECT set_config(:name, :value, false)"), {"name": name, "value": value}

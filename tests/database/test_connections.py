@@ -255,11 +255,16 @@ def test_a_probe_of_a_server_that_is_down_or_does_not_answer(crm_database_url, t
     assert health.seconds < 4
 
 
-def test_a_probe_of_a_full_pool_and_of_a_slow_server(crm_database_url):
-    engine = make_engine(crm_database_url, pool_size=1, max_overflow=0, pool_timeout=0.05)
+@pytest.mark.parametrize(
+    "options", [{}, {"isolation_level": "AUTOCOMMIT"}], ids=["transactions", "autocommit"]
+)
+def test_a_probe_of_a_full_pool_and_of_a_slow_server(crm_database_url, options):
+    engine = make_engine(crm_database_url, pool_size=1, max_overflow=0, pool_timeout=0.05, **options)
     with engine.connect():
         assert probe(engine).problem == "no connection of the pool became free in time"
     with create_engine(crm_database_url, poolclass=NullPool).begin() as other:
+        # A probe without an end fails, and does not hang.
+        other.execute(text("SET LOCAL idle_in_transaction_session_timeout = '10s'"))
         other.execute(text("LOCK TABLE alembic_version"))
         started = time.monotonic()
         assert probe(engine, timeout=0.1).problem == "the statement took longer than its timeout"
@@ -290,9 +295,12 @@ def test_a_probe_for_asyncio_says_the_same(crm_database_url, tmp_path):
 
 
 def test_a_probe_leaves_no_setting_behind(crm_database_url):
-    engine = make_engine(crm_database_url, pool_size=1, max_overflow=0)
+    engine = make_engine(crm_database_url, pool_size=1, max_overflow=0, isolation_level="AUTOCOMMIT")
     probe(engine)
     assert settings(engine, "statement_timeout") == ["0"]
+    with engine.connect() as connection:
+        assert connection.connection.driver_connection.autocommit
+    engine.dispose()
 
 
 def test_slow_statements_are_logged_without_their_values(crm_database_url, caplog):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +14,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from app.database import engines as engines_module
-from app.database import make_engine, make_session_factory, transaction
+from app.database import make_async_engine, make_engine, make_session_factory, transaction
+from app.errors import DatabaseUnavailable
 from app.testing import Databases
 
 PID = text("SELECT pg_backend_pid()")
@@ -138,3 +141,56 @@ def test_odd_settings_of_the_database_change_nothing(crm_databases, pooler):
         assert connection.scalar(text("SHOW DateStyle")) == "ISO, MDY"
     engine.dispose()
     crm_databases.drop(url)
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """The exit code of a forked process that does this and nothing else."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.own_connection("server processes are not the client's own")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_process_uses_connections_of_its_own_and_leaves_its_parents_alone(engine):
+    def work() -> None:
+        with engine.connect() as connection:
+            assert connection.scalar(PID) != pid
+        engine.dispose()
+
+    with engine.connect() as connection:
+        pid = connection.scalar(PID)
+    assert in_child(work) == 0
+    with engine.connect() as connection:
+        assert connection.scalar(PID) == pid
+
+
+@pytest.mark.own_connection("server processes are not the client's own")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_so_does_one_that_is_forked_between_two_event_loops(url):
+    engine = make_async_engine(url)
+
+    async def pid() -> int:
+        async with engine.connect() as connection:
+            return await connection.scalar(PID)
+
+    def work() -> None:
+        assert asyncio.run(pid()) != parents
+
+    parents = asyncio.run(pid())
+    assert in_child(work) == 0
+    assert asyncio.run(pid()) == parents
+    asyncio.run(engine.dispose())
+
+
+def test_a_pool_without_a_free_connection_is_a_typed_error(url):
+    engine = make_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.05)
+    with engine.connect(), pytest.raises(DatabaseUnavailable, match="no connection of the pool"):
+        transaction(make_session_factory(engine), Session.scalar, PID)
+    assert transaction(make_session_factory(engine), Session.scalar, PID)
+    engine.dispose()

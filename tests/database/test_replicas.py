@@ -179,6 +179,25 @@ def test_a_primary_that_is_down_is_a_typed_error_as_is_a_position_that_nobody_ha
         engines.write_position()
 
 
+def test_a_pool_without_a_free_connection_is_a_typed_error(crm_database_url, pooler):
+    engines = make_engines(
+        crm_database_url,
+        [],
+        pooler=pooler,
+        allow_insecure_tls=True,
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=0.05,
+    )
+    with engines.read_session():
+        with pytest.raises(DatabaseUnavailable, match="no connection of the pool"), engines.read_session():
+            pass
+        with pytest.raises(DatabaseUnavailable, match="no connection of the pool"):
+            engines.write_position()
+    assert engines.write_position()
+    engines.dispose()
+
+
 def test_for_asyncio_the_primary_serves_as_well(crm_database_url, tmp_path, pooler):
     async def story() -> None:
         engines = make_async_engines(
