@@ -65,18 +65,24 @@ def path_of(plan: str) -> str:
 
 
 class Raw:
-    """As fast as it gets: one connection, autocommit, binary, prepared, settings chosen by hand."""
+    """As fast as it gets: one connection, binary, prepared, settings chosen by hand.
 
-    name = "psycopg by hand"
+    In autocommit, or with a transaction that is ended as that of a session: then it has as many flights.
+    """
 
-    def __init__(self, url: str, queries: Sequence[list[float]], ef_search: int) -> None:
+    def __init__(
+        self, url: str, queries: Sequence[list[float]], ef_search: int, *, transactions: bool = False
+    ) -> None:
+        self.name = "psycopg by hand" + (", a transaction each" if transactions else "")
         self.connection = connect_binary(url, *EXPERT, f"hnsw.ef_search={ef_search}")
+        self.connection.autocommit = not transactions
         self.cursor = self.connection.cursor(binary=True)
         self.queries = [Vector(query) for query in queries]
 
     def search(self, number: int) -> Found:
         since = time.perf_counter()
         rows = self.cursor.execute(RAW_SEARCH, {"query": self.queries[number]}, prepare=True).fetchall()
+        self.connection.commit()  # after a rollback psycopg would have to prepare again
         return Found(time.perf_counter() - since, [str(row[0]) for row in rows])
 
     def path(self) -> str:

@@ -107,14 +107,17 @@ def compare_in(
 
 
 def report(figures: Sequence[Figures]) -> None:
-    """Print them: psycopg first, then ours; last, the fastest of the other stores as it is and as tuned."""
-    raw, ours = figures[:2]
+    """Print them: psycopg and ours; last, what is to be compared with each other."""
+    raw, ours, raw_transactions, own_sessions = figures[:4]
     print(f"{'':42} {'median':>9} {'p95':>9}  recall  x psycopg  reads")
     for one in figures:
         print(
             f"{one.name:42} {one.median:6.2f} ms {one.p95:6.2f} ms   {one.recall:5.3f} "
             f"{one.median / raw.median:10.2f}  {one.path}"
         )
+    print(
+        f"{own_sessions.name}: {own_sessions.median / raw_transactions.median:.2f} x {raw_transactions.name}"
+    )
     for variant in _peers.VARIANTS:
         names = [peer.package + variant for peer in _peers.PEERS]
         others = [one for one in figures if one.name in names]
@@ -147,7 +150,12 @@ def measure(url: str, task: Task) -> tuple[list[Figures], dict[str, list[Figures
     with ExitStack() as stack:
         ours = Ours(url, asked, read_only=True)
         raw = Raw(url, asked, task.ef_search)
-        contenders: list[Contender] = [raw, ours, Ours(url, asked, read_only=False)]
+        contenders: list[Contender] = [
+            raw,
+            ours,
+            Raw(url, asked, task.ef_search, transactions=True),
+            Ours(url, asked, read_only=False),
+        ]
         peers: list[_peers.Measured] = []
         if task.peers:
             for peer in _peers.PEERS:

@@ -49,7 +49,10 @@ DECLARE
         WHEN query IS NOT NULL AND query_text IS NOT NULL THEN GREATEST(max_rows, 50)
         ELSE GREATEST(max_rows, 2)
     END;
-    conditions CONSTANT text := search_conditions(object_type, filters);
+    conditions CONSTANT text := CASE
+        WHEN filters = '{}' AND object_type IN ('knowledge', 'message', 'ticket') THEN ''
+        ELSE search_conditions(object_type, filters)
+    END;
     restriction CONSTANT text := COALESCE(NULLIF(conditions, ''), 'true');
     -- A small table is compared whole: its index may be of dead rows mostly, and not lead to all that live.
     few_rows CONSTANT integer := CASE WHEN conditions = '' THEN 300 ELSE 2000 END;
@@ -76,9 +79,10 @@ BEGIN
         RAISE EXCEPTION 'a search needs a vector or a text' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     -- The operators of vectors are where the extension is, which need not be public.
-    PERFORM set_config('search_path', format('pg_catalog, public, %I, pg_temp', n.nspname), true)
-    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-    WHERE e.extname = 'vector' AND n.nspname <> 'public';
+    IF pg_typeof(query) IS DISTINCT FROM to_regtype('public.vector') THEN
+        PERFORM set_config('search_path', format('pg_catalog, public, %I, pg_temp', n.nspname), true)
+        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector';
+    END IF;
     IF query IS NOT NULL THEN
         SELECT reltuples INTO rows_of_all FROM pg_class WHERE oid = base::regclass;
         IF conditions <> '' OR rows_of_all <= few_rows THEN

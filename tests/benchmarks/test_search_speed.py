@@ -57,12 +57,12 @@ def test_a_plan_is_told_by_its_index(benchmark):
 
 
 @pytest.mark.own_connection("settings of a session do not pass")
-def test_a_small_run_finds_the_nearest_in_one_statement_and_fills_every_page(speed, crm_databases):
+def test_a_small_run_finds_the_nearest_in_one_statement_and_fills_every_page(speed, crm_databases, capsys):
     url = crm_databases.clone()
     task = speed.Task(rows=ROWS, words=20, queries=QUERIES, ef_search=40, seed=3, peers=False)
     figures, filtered = speed.measure(url, task)
     crm_databases.drop(url)
-    assert len(figures) == 3
+    assert len(figures) == 4
     for one in figures:
         assert len(one.seconds) == QUERIES
         assert one.recall >= 0.9
@@ -71,4 +71,5 @@ def test_a_small_run_finds_the_nearest_in_one_statement_and_fills_every_page(spe
         assert ours.fewest == min(10, max(1, round(speed.SHARES[category] * ROWS)))
         assert ours.recall >= 0.9
     speed.report(figures)
+    assert "search_knowledge, own sessions: " in capsys.readouterr().out
     speed.report_category("faq", filtered["faq"], ROWS)

@@ -191,12 +191,15 @@ def _queries(
 
 
 def _ordered(confidences: Sequence[float | None]) -> list[float]:
-    """The highest first; a question for which nothing is found has none."""
-    return sorted((0.0 if one is None else one for one in confidences), reverse=True)
+    """The highest first; a question for which nothing is found is never answered, whatever the threshold."""
+    return sorted((-math.inf if one is None else one for one in confidences), reverse=True)
 
 
 def _threshold(answerable: Sequence[float], unanswerable: Sequence[float], answered: float) -> float:
-    lowest = answerable[math.ceil(answered * len(answerable)) - 1]
+    # Where too many find nothing, whatever is found is enough.
+    lowest = max(
+        answerable[math.ceil(answered * len(answerable)) - 1], min(filter(math.isfinite, answerable))
+    )
     below = max((one for one in (*answerable, *unanswerable) if one < lowest), default=lowest)
     middle = (lowest + below) / 2
     return middle if middle > below else lowest

@@ -215,3 +215,11 @@ def test_nothing_is_measured_where_nothing_is_found(session):
     with pytest.raises(InvalidVector, match="other"):
         calibrate(session, "vector")
     assert session.scalar(text("SELECT count(*) FROM search_thresholds")) == 0
+
+
+def test_a_question_for_which_nothing_is_found_is_not_counted_as_answered(session):
+    strange = ["zeppelin", "giraffe"]
+    threshold = calibrate(session, "text", ["apple pie", "apple cake", *strange], ["plum", *strange])
+    assert threshold == min(find(session, one, "text")[0].explanation.confidence for one in ANSWERABLE[:2])
+    kept = search.find_calibration(session, mode="text")
+    assert (kept.answered, kept.refused) == (0.5, pytest.approx(2 / 3))
