@@ -41,7 +41,9 @@ _INSTEAD = ("Reply-To", "Sender", "Return-Path")
 _GROUPS = ("List-Post", "Mailing-List", "List-Id")
 _VIA = re.compile(r"\bvia\b|\bon behalf of\b", re.IGNORECASE)
 _DELIVERED = ("Delivered-To", "X-Original-To", "Envelope-To")
-_ADDRESSED = ("To", "Cc")
+_ADDRESSED = ("To", "Cc", "Resent-To", "X-Delivered-To", "X-Envelope-To", "X-Forwarded-To", "Apparently-To")
+# Of a blind copy, our own server's line may be all that says whom it is for.
+_RECEIVED_FOR = re.compile(r"\bfor <?([^<>\s;,()]+@[^<>\s;,()]+)>?(?=[\s;]|\Z)")
 
 
 class Sender(NamedTuple):
@@ -100,6 +102,11 @@ def account(message: EmailMessage, own_accounts: Collection[str], aliases: Mappi
     """
     candidates = _delivered_to(message) + [
         author.address.lower() for name in _ADDRESSED for author in _authors(message, name)
+    ]
+    candidates += [
+        address.lower()
+        for value in mime.values(message, "Received")
+        for address in _RECEIVED_FOR.findall(value[: mime.MAX_HEADER])[:1]
     ]
     ours = {mailbox(address) for address in (*own_accounts, *aliases, *aliases.values())}
     own = next((address for address in candidates if mailbox(address) in ours), None)
