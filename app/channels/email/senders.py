@@ -90,7 +90,7 @@ def read(
         Identifier(type=IdentifierType.EMAIL, value=writer.address),
         writer.name,
         _headers_of_the_writer(message),
-        _is_forms(message, author, ours, mailers),
+        _is_forms(message, author, mailers),
     )
 
 
@@ -238,13 +238,10 @@ def _writer(
     return writer
 
 
-def _is_forms(
-    message: EmailMessage, author: addresses.Author, ours: Collection[str], form_mailers: Collection[str]
-) -> bool:
-    """Whether somebody else's words came by a form: by a form mailer, or by us and no list."""
-    sender = mailbox(author.address)
+def _is_forms(message: EmailMessage, author: addresses.Author, form_mailers: Collection[str]) -> bool:
+    """Whether a form mailer sent it, and no list. A desk's own note in a customer's name is no form's."""
     is_lists = any(mime.values(message, name) for name in (*_ORIGINALS, *_GROUPS)) or _names_via(author)
-    return sender in form_mailers or (sender in ours and not is_lists)
+    return mailbox(author.address) in form_mailers and not is_lists
 
 
 def _is_group(message: EmailMessage, author: addresses.Author) -> bool:
