@@ -8,10 +8,10 @@ from email.message import EmailMessage
 from email.utils import parsedate_to_datetime
 
 from .. import _fields
-from . import mime
+from . import charsets, mime
 from .authentication import without_comments
 
-_MESSAGE_ID = re.compile(r"<([^<>]+)>")
+_MESSAGE_ID = re.compile(r"<([^<>]+)(?:>|(?=<)|\Z)")
 _MAX_REFERENCES = 100
 _THREE_DIGITS = range(100, 1000)
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT")
@@ -31,7 +31,11 @@ def made_of(message: EmailMessage, content: str) -> str:
 
 
 def ids_in(value: str) -> list[str]:
-    """The ids in a header. Without angle brackets they need an ``@``: some mailers write ``null``."""
+    """The ids in a header. Without angle brackets they need an ``@``: some mailers write ``null``.
+
+    Programs that fold long headers, Python's for one, make encoded words of them against RFC 2047, section 5.
+    """
+    value = charsets.header(value)
     bracketed = _MESSAGE_ID.findall(value)
     words = bracketed or [word for word in value.strip("<> ").split() if "@" in word]
     return [identity for identity in ("".join(word.split()) for word in words) if identity]

@@ -59,12 +59,12 @@ def parse(
     ``extra["headers"]``. So it is with Reply-To where From is a robot's (noreply@) or one of
     ``form_mailers``, which send what people typed into a form: a person's words, whoever sent them.
 
-    ``account`` defaults to one of ``own_accounts`` among Delivered-To, To and Cc, be it tagged there, else to
-    the first address; ``aliases`` says which account another address of ours stands for. The content is the
-    plain text, or the HTML as text, with quoted lines left in; ``new_text`` is without them. A message that
-    came as a file is part of the content and a file. A Message-ID of more than 255 characters becomes
-    ``sha256:<hex>``; so does a missing one, from From, Date, Subject and content. Names are cut to 255
-    characters and the subject to 500.
+    ``account`` defaults to one of ``own_accounts`` among Delivered-To, To and Cc, or in what servers add to a
+    blind copy, be it tagged there, else to the first address; ``aliases`` says which account another address
+    of ours stands for. The content is the plain text, or the HTML as text, with quoted lines left in;
+    ``new_text`` is without them. A message that came as a file is part of the content and a file. A
+    Message-ID of more than 255 characters becomes ``sha256:<hex>``; so does a missing one, from From, Date,
+    Subject and content. Names are cut to 255 characters and the subject to 500.
 
     What a machine wrote is an ``auto_reply``; a bounce, a receipt or a calendar's answer is an ``event`` too.
     A bounce is read even if From has no address: its sender is ``mailer-daemon@placeholder.invalid``. Which

@@ -98,7 +98,7 @@ def _is_head(lines: list[str], start: int) -> bool:
     for line in lines[start : start + _MAX_HEADERS]:
         bare = marks.without(line)[:_MAX_LINE]
         name = next((name for name, header in phrases.HEADER.items() if header.match(bare)), None)
-        if (not names and name not in ("from", "date")) or not bare.strip() or name in names:
+        if (not names and name in (None, "other")) or not bare.strip() or name in names:
             break
         # A long list of recipients goes on in the next line.
         strays = 0 if name else strays + 1

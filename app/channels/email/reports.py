@@ -29,10 +29,13 @@ _DELAY = re.compile(
     r"\b(?:delayed|will (?:be )?(?:retry|retried|keep trying)|has not yet been delivered)\b", re.IGNORECASE
 )
 _BLANK = re.compile(r"\n[ \t]*\n")
-# Mailers without RFC 3464 write the returned headers into the text, and qmail the address before a colon.
+# Mailers without RFC 3464 write the returned headers into the text, qmail the address before a colon, and
+# sendmail and its kin before dots.
 _RETURNED_ID = re.compile(r"^[>\s]{0,8}message-id:\s{0,3}<([^<>\s]{1,500})>", re.IGNORECASE | re.MULTILINE)
 _ORIGINAL_IDS = ("X-Original-Message-ID", "Original-Message-ID")
-_FAILED_ADDRESS = re.compile(r"^\s{0,8}<?([^\s<>@:]{1,64}@[^\s<>@:]{1,190})>?:\s", re.MULTILINE)
+_FAILED_ADDRESS = re.compile(
+    r"^\s{0,8}<?([^\s<>@:]{1,64}@[^\s<>@:]{1,190})>?(?::\s|\s?\.\.\.\s)", re.MULTILINE
+)
 _LONE_ADDRESS = re.compile(r"^[ \t]{0,20}<?([^\s<>@:]{1,64}@[^\s<>@:]{1,190})>?[ \t]*$", re.MULTILINE)
 # How servers call themselves before the ``@``; Exchange by its organisation's id.
 _OF_SERVERS = re.compile(r"bounce|daemon|mailer|postmaster|\Amicrosoftexchange[0-9a-f]{32}\Z", re.IGNORECASE)

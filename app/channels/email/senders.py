@@ -41,7 +41,9 @@ _INSTEAD = ("Reply-To", "Sender", "Return-Path")
 _GROUPS = ("List-Post", "Mailing-List", "List-Id")
 _VIA = re.compile(r"\bvia\b|\bon behalf of\b", re.IGNORECASE)
 _DELIVERED = ("Delivered-To", "X-Original-To", "Envelope-To")
-_ADDRESSED = ("To", "Cc")
+_ADDRESSED = ("To", "Cc", "Resent-To", "X-Delivered-To", "X-Envelope-To", "X-Forwarded-To", "Apparently-To")
+# Of a blind copy, our own server's line may be all that says whom it is for.
+_RECEIVED_FOR = re.compile(r"\bfor <?([^<>\s;,()]+@[^<>\s;,()]+)>?(?=[\s;]|\Z)")
 
 
 class Sender(NamedTuple):
@@ -88,7 +90,7 @@ def read(
         Identifier(type=IdentifierType.EMAIL, value=writer.address),
         writer.name,
         _headers_of_the_writer(message),
-        _is_forms(message, author, ours, mailers),
+        _is_forms(message, author, mailers),
     )
 
 
@@ -100,6 +102,11 @@ def account(message: EmailMessage, own_accounts: Collection[str], aliases: Mappi
     """
     candidates = _delivered_to(message) + [
         author.address.lower() for name in _ADDRESSED for author in _authors(message, name)
+    ]
+    candidates += [
+        address.lower()
+        for value in mime.values(message, "Received")
+        for address in _RECEIVED_FOR.findall(value[: mime.MAX_HEADER])[:1]
     ]
     ours = {mailbox(address) for address in (*own_accounts, *aliases, *aliases.values())}
     own = next((address for address in candidates if mailbox(address) in ours), None)
@@ -231,13 +238,10 @@ def _writer(
     return writer
 
 
-def _is_forms(
-    message: EmailMessage, author: addresses.Author, ours: Collection[str], form_mailers: Collection[str]
-) -> bool:
-    """Whether somebody else's words came by a form: by a form mailer, or by us and no list."""
-    sender = mailbox(author.address)
+def _is_forms(message: EmailMessage, author: addresses.Author, form_mailers: Collection[str]) -> bool:
+    """Whether a form mailer sent it, and no list. A desk's own note in a customer's name is no form's."""
     is_lists = any(mime.values(message, name) for name in (*_ORIGINALS, *_GROUPS)) or _names_via(author)
-    return sender in form_mailers or (sender in ours and not is_lists)
+    return mailbox(author.address) in form_mailers and not is_lists
 
 
 def _is_group(message: EmailMessage, author: addresses.Author) -> bool:

@@ -137,6 +137,34 @@ def test_an_account_that_is_given_wins():
     assert email.parse(mail(Delivered_To="x@techcorp.io"), account="desk").account == "desk"
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Received: from a by mx.techcorp.io with ESMTPS id 7 for <desk@techcorp.io>; Mon, 5 Jan 2026 10:00:00 +0000",
+        "Received: from a (b [1.2.3.4]) by mx for Desk@techcorp.io;\r\n\tMon, 5 Jan 2026 10:00:00 +0000",
+        "X-Delivered-To: desk@techcorp.io",
+        "X-Forwarded-To: desk@techcorp.io",
+        "Resent-To: Desk <desk@techcorp.io>",
+    ],
+)
+@pytest.mark.parametrize("to", ["undisclosed-recipients:;", "b@example.org"])
+def test_a_blind_copy_is_for_whom_our_server_says(header, to):
+    raw = f"{header}\r\n".encode() + mail(To=to)
+
+    assert email.parse(raw, own_accounts=["desk@techcorp.io"]).account == "desk@techcorp.io"
+
+
+def test_whom_a_mail_is_addressed_to_comes_before_whom_others_sent_it_on_to():
+    raw = b"Received: by mx for <other@techcorp.io>; Mon, 5 Jan 2026 10:00:00 +0000\r\n" + mail(
+        Resent_To="third@techcorp.io"
+    )
+    accounts = ["other@techcorp.io", "third@techcorp.io", "support@techcorp.io"]
+
+    assert (
+        email.parse(raw).account == email.parse(raw, own_accounts=accounts).account == "support@techcorp.io"
+    )
+
+
 @pytest.mark.parametrize("to", [None, "", "undisclosed-recipients:;"])
 def test_without_any_account_the_mail_is_refused(to):
     with pytest.raises(InvalidPayload, match=r"^To: "):
@@ -196,6 +224,9 @@ def test_a_missing_message_id_is_made_of_what_a_redelivery_repeats(written):
         ({"References": "<>", "In_Reply_To": " < > "}, "1@example.com"),
         ({"References": "null", "In_Reply_To": "your message"}, "1@example.com"),
         ({"References": "root@x middle@x"}, "root@x"),
+        ({"References": "<root@x <middle@x>"}, "root@x"),
+        ({"References": "=?utf-8?q?=3Croot=40x=3E?=\r\n =?utf-8?q?_=3Cmiddle=40x=3E?="}, "root@x"),
+        ({"In_Reply_To": "=?utf-8?q?=3Cro?=\r\n =?utf-8?q?ot=40x=3E?="}, "root@x"),
     ],
 )
 def test_the_thread_is_the_root_of_references_and_never_blank(headers, thread):

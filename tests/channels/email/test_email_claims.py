@@ -175,7 +175,7 @@ SENT_BY_PROGRAM = [
 def test_what_somebody_types_into_a_form_is_no_machine_s(written, header):
     headers = (f"From: {written}", "Reply-To: eva@z.example", header)
 
-    message = parsed(*headers, form_mailers=["forms@shop.example"])
+    message = parsed(*headers, form_mailers=["forms@shop.example", OURS])
 
     assert (message.sender, message.auto_reply, message.event) == (claim("eva@z.example"), False, None)
 
@@ -186,14 +186,25 @@ def test_what_somebody_types_into_a_form_is_no_machine_s(written, header):
         ["From: forms@shop.example", "Reply-To: eva@z.example", "Auto-Submitted: auto-replied"],
         ["From: forms@shop.example", "Auto-Submitted: auto-generated"],
         ["From: no-reply@shop.example", "Reply-To: eva@z.example", "Auto-Submitted: auto-generated"],
+        ["From: help@us.example", "Reply-To: eva@z.example", "Auto-Submitted: auto-generated"],
         [f"From: {OURS}", "X-Original-Sender: bob@z.example", "Auto-Submitted: auto-generated"],
         [GROUP, "Reply-To: bob@z.example", "Auto-Submitted: auto-generated"],
         [f"From: {OURS}", "Reply-To: bob@z.example", "List-Id: <help.us.example>", "Precedence: bulk"],
     ],
-    ids=["an answer", "nobody typed", "not listed", "through our group", "via our group", "through our list"],
+    ids=[
+        "an answer",
+        "nobody typed",
+        "not listed",
+        "ours and not listed",
+        "through our group",
+        "via our group",
+        "through our list",
+    ],
 )
 def test_what_a_program_says_by_itself_stays_a_machine_s(headers):
-    assert parsed(*headers, form_mailers=["forms@shop.example"]).auto_reply
+    mailers = {"form_mailers": ["forms@shop.example", OURS], "own_accounts": ["help@us.example"]}
+
+    assert parsed(*headers, **mailers).auto_reply
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from .mails import parsed
         "Meine Reise:\n\nVon: Berlin\nAn: Rom\nDatum: 5.1.2026\nBetreff: Umbuchung\n\nBitte umbuchen",
         "My flight:\n\nFrom: Berlin\nTo: Paris\nDate: 5 Jan 2026 10:00\n\nPlease move it.",
         "The log says:\n\nFrom: db-1\nDate: 2026-01-05 10:00:00\nTo: db-2\nreplication failed\n\nWhat now?",
+        "To: whom it may concern\nDate: 5 Jan 2026 10:00\nFrom: Ann, ann@z.example\nSubject: Complaint\n\nI complain.",
         "First\n—\nSecond, which is a sentence of mine.",
         "List:\n--\nitem one\n--\nitem two",
         "Hello,\n\nOn Monday, 5 January 2026, your agent Max wrote:\n\nIt comes tomorrow.\n\nIt did not come.",
