@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..errors import CRMError, SchemaDiffers, explain
+from ..errors import CRMError, SchemaDiffers, explain, file_problem
 
 _CTRL_C = 130
 _PIPE_WIDTH = 200
@@ -17,6 +18,7 @@ _PIPE_WIDTH = 200
 
 def main() -> None:
     """Run ``crm``. Exit code 1 comes with one line on stderr, 2 means wrong usage, 130 Ctrl-C."""
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that cannot show a customer's emoji is no reason to fail.
@@ -53,8 +55,24 @@ def main() -> None:
             sys.exit(_CTRL_C)
         failure = explain(error)
         _fail(*(str(failure).split("\n") if isinstance(failure, SchemaDiffers) else [str(failure)]))
+    except OSError as error:
+        # Files that a command is given have errors of their own.
+        _discard_output()
+        _fail(f"the input cannot be read or the output not be written: {file_problem(error)}")
     except KeyboardInterrupt:
         sys.exit(_CTRL_C)
+
+
+def _open_what_is_closed() -> None:
+    """Who starts us may have closed a stream (``2>&-``): nothing is read there, and nobody reads there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
+
+
+def _discard_output() -> None:
+    """What could not be written would be tried again when the process ends, and fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_of_ctrl_c(error: BaseException | None) -> bool:
@@ -66,5 +84,6 @@ def _is_of_ctrl_c(error: BaseException | None) -> bool:
 
 def _fail(*problem: str) -> NoReturn:
     lines = ["".join(character if character.isprintable() else " " for character in line) for line in problem]
-    print("crm:", "\n".join(lines), file=sys.stderr)  # noqa: T201
+    with suppress(OSError):
+        print("crm:", "\n".join(lines), file=sys.stderr)  # noqa: T201
     sys.exit(1)

@@ -156,10 +156,8 @@ def _is_local(place: str) -> bool:
     # A folder, or an abstract socket; nothing at all is the default socket.
     if not place or place[0] in "/@":
         return True
-    for host in (
-        place,
-        place.rpartition(":")[0],
-    ):  # with a port behind it, as SQLAlchemy lets hosts be written
+    # SQLAlchemy lets hosts be written with a port behind them.
+    for host in (place, place.rpartition(":")[0]):
         if host.lower() == "localhost":
             return True
         try:

@@ -128,6 +128,19 @@ def locked(path: Path, deadline: float) -> Iterator[None]:
         os.close(descriptor)
 
 
+def require_no_detour() -> None:
+    """Refuse variables by which libpq passes by the socket that it is told of, to a server of somebody else.
+
+    Raises:
+        EmbeddedUnavailable: one of them is set.
+    """
+    for name in ("PGHOSTADDR", "PGSERVICE"):
+        if os.environ.get(name):
+            raise EmbeddedUnavailable(
+                f"{name} leads every connection to another server; unset it, or set DATABASE_URL"
+            )
+
+
 def ensure_running(server: Server, durable: bool, deadline: float) -> None:
     _link_socket_folder(server.directory)
     connection = _connect(server, deadline)

@@ -26,6 +26,7 @@ from .process import (
     ensure_running,
     locked,
     open_lock,
+    require_no_detour,
     stop,
     try_lock,
     unlink_socket_folder,
@@ -54,6 +55,7 @@ def start(
     """
     deadline = time.monotonic() + timeout
     install = installed_programs(major)
+    require_no_detour()
     with _guard, _explained(directory):
         directory = directory or (default_directory() if durable else make_scratch_directory())
         server = place(directory.expanduser().resolve(), install, major, durable, deadline)

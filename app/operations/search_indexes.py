@@ -36,6 +36,8 @@ _OF_A_BUILD = "the settings of a build"
 _POLL = 0.5
 _MEMORY = re.compile(r"([1-9][0-9]{0,5})(MB|GB)")
 _MOST_MEMORY = 2047 * 1024  # in megabytes; the server takes no more
+# Not every version has each of them.
+_SET = text("SELECT set_config(name, :value, false) FROM pg_settings WHERE name = :name")
 _PROGRESS = text("""
     SELECT phase,
         CASE WHEN tuples_done > 0 THEN tuples_done ELSE blocks_done END,
@@ -114,12 +116,11 @@ def reindex(
             "min_parallel_table_scan_size": "0",
             "statement_timeout": "0",
             "lock_timeout": "0",
+            "transaction_timeout": "0",
         }
         try:
             for name, value in settings.items():
-                connection.execute(
-                    text("SELECT set_config(:name, :value, false)"), {"name": name, "value": value}
-                )
+                connection.execute(_SET, {"name": name, "value": value})
             for name in names:
                 with _watched(engine, connection, name, progress):
                     _rebuild(connection, name)

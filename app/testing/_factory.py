@@ -19,6 +19,7 @@ from ..models import Base
 M = TypeVar("M", bound=DeclarativeBase)
 
 _session: ContextVar[Session] = ContextVar("crm_factory_session")
+_of_thread = threading.local()
 _counting = threading.Lock()
 
 
@@ -32,18 +33,33 @@ def bound_to(session: Session) -> Iterator[Session]:
         _session.reset(token)
 
 
+@contextmanager
+def bound_in_thread(session: Session) -> Iterator[Session]:
+    """``bound_to`` for fixtures: it holds for the tasks of this thread that began before, too.
+
+    anyio runs the tests of a module in one task where an async fixture has a wider scope than they.
+    """
+    outer = getattr(_of_thread, "session", None)
+    _of_thread.session = session
+    try:
+        with bound_to(session):
+            yield session
+    finally:
+        _of_thread.session = outer
+
+
 def current_session() -> Session:
     """The session that the factories build into.
 
     Raises:
         RuntimeError: none is bound here.
     """
-    try:
-        return _session.get()
-    except LookupError:
+    session: Session | None = _session.get(None) or getattr(_of_thread, "session", None)
+    if session is None:
         raise RuntimeError(
             "the factories have no session in this thread: use the fixture `session`, or `with bound_to(...)`"
-        ) from None
+        )
+    return session
 
 
 class _Options(SQLAlchemyOptions):

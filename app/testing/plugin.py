@@ -125,13 +125,13 @@ def crm_session(crm_engine: Engine) -> Iterator[Session]:
     """
     from sqlalchemy.orm import Session  # noqa: PLC0415
 
-    from . import bound_to  # noqa: PLC0415
+    from ._factory import bound_in_thread  # noqa: PLC0415
 
     with crm_engine.connect() as connection:
         outer = connection.begin()
         # A commit releases a savepoint only.
         bound = Session(connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
-        with bound as session, bound_to(session):
+        with bound as session, bound_in_thread(session):
             yield session
         outer.rollback()
 

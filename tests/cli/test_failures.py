@@ -115,6 +115,39 @@ def test_a_process_ends_in_order_without_a_server(process: Run, password: str) -
     assert_nothing_secret(ran, password)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_one_line(environment: dict[str, str], crm_database_url: str, unbuffered: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "app", "db", "url"],
+            env=environment | {"DATABASE_URL": crm_database_url, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[1:] == [
+        "crm: the input cannot be read or the output not be written: No space left on device"
+    ]
+
+
+@pytest.mark.parametrize(("closed", "lines"), [("<&-", 1), (">&-", 0), ("2>&-", 1)])
+def test_a_closed_stream_is_an_empty_one(
+    environment: dict[str, str], crm_database_url: str, closed: str, lines: int
+) -> None:
+    command = f'"$0" -m app db url {closed}'
+    ran = subprocess.run(
+        ["/bin/sh", "-c", command, sys.executable],
+        env=environment | {"DATABASE_URL": crm_database_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, len(ran.stdout.splitlines())) == (0, lines), ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 @pytest.mark.own_connection("migrations hold a lock of their session")
 def test_ctrl_c_ends_with_130_and_no_traceback(empty: str, environment: dict[str, str]) -> None:
     engine = make_engine(empty)

@@ -35,6 +35,14 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
+@pytest.mark.parametrize("variable", ["PGHOSTADDR", "PGSERVICE"])
+def test_a_variable_that_leads_to_another_server_is_named_at_once(folder, monkeypatch, variable):
+    monkeypatch.setenv(variable, "192.0.2.1")
+    with pytest.raises(EmbeddedUnavailable, match=f"^{variable} leads every connection to another server"):
+        embedded.start(folder)
+    assert list(folder.iterdir()) == []
+
+
 def python(code: str, *arguments: object, **environment: str) -> list[str]:
     """What the code prints, in a process of its own."""
     command = [sys.executable, "-c", code, *map(str, arguments)]

@@ -21,6 +21,11 @@ pytestmark = pytest.mark.own_connection("a build's settings are a session's")
 INDEX = "message_embeddings_embedding_idx"
 WORDS = "idx_messages_words"
 ALL = (*VECTOR_INDEXES, *WORD_INDEXES)
+VECTORS = """
+INSERT INTO knowledge_base (title, content, category, embedding)
+SELECT n, n, 'faq', (SELECT array_agg(random()) FROM generate_series(1, 1536) WHERE n > 0)::vector
+FROM generate_series(1, 300) AS n
+"""
 
 
 @pytest.fixture
@@ -129,6 +134,17 @@ def test_the_settings_are_those_of_the_build_alone(engine, monkeypatch):
 
     assert used == ["77MB 1 0 0 0", "78MB 2 0 0 0"]
     assert ask(engine, asked) == before
+
+
+@pytest.mark.parametrize("limit", ["statement_timeout", "lock_timeout", "transaction_timeout"])
+def test_no_limit_of_the_database_ends_a_build(engine, crm_clone, limit):
+    if not ask(engine, "SELECT name FROM pg_settings WHERE name = :name", name=limit):
+        pytest.skip("PostgreSQL has it since 17")
+    ask(engine, VECTORS)
+    ask(engine, f"ALTER DATABASE {engine.url.database} SET {limit} = '50ms'")
+    limited = make_engine(crm_clone.url, allow_insecure_tls=True)
+    reindex(limited, ["idx_knowledge_base_embedding"])
+    limited.dispose()
 
 
 def test_several_processes_build_the_index_of_vectors_that_are_stored_out_of_line(engine):
