@@ -19,8 +19,8 @@ CREATE OR REPLACE FUNCTION search_objects(
     filters jsonb DEFAULT '{}',
     min_similarity double precision DEFAULT NULL,
     query_model text DEFAULT NULL,
-    vector_weight double precision DEFAULT 0.65,
-    text_weight double precision DEFAULT 0.35,
+    vector_weight double precision DEFAULT 0.7,
+    text_weight double precision DEFAULT 0.3,
     query_dimensions integer DEFAULT NULL
 )
 RETURNS TABLE (
@@ -84,16 +84,22 @@ BEGIN
         FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector';
     END IF;
     IF query IS NOT NULL THEN
-        SELECT reltuples INTO rows_of_all FROM pg_class WHERE oid = base::regclass;
+        -- What was loaded since the table was analysed counts, as far as the server has counted it.
+        SELECT GREATEST(reltuples, NULLIF(pg_stat_get_live_tuples(oid), 0)) INTO rows_of_all
+        FROM pg_class WHERE oid = base::regclass;
         IF conditions <> '' OR rows_of_all <= few_rows THEN
             EXECUTE 'SELECT ARRAY(SELECT o.id FROM ' || base || ' o WHERE ' || restriction
                 || ' LIMIT $1 + 1)' INTO few USING few_rows;
             IF cardinality(few) > few_rows THEN
                 few := NULL;
-                -- Some fifty pages of the table tell which share of all rows that is.
-                EXECUTE 'SELECT avg(CASE WHEN ' || restriction || ' THEN 1 ELSE 0 END) FROM ' || base
-                    || ' o TABLESAMPLE SYSTEM ($1) REPEATABLE (1)'
-                    INTO share USING 5000.0 / GREATEST(pg_relation_size(base::regclass) / 8192, 50);
+                IF conditions = '' THEN
+                    rows_of_all := -1;  -- more than anybody has counted
+                ELSE
+                    -- Some fifty pages of the table tell which share of all rows that is.
+                    EXECUTE 'SELECT avg(CASE WHEN ' || restriction || ' THEN 1 ELSE 0 END) FROM ' || base
+                        || ' o TABLESAMPLE SYSTEM ($1) REPEATABLE (1)'
+                        INTO share USING 5000.0 / GREATEST(pg_relation_size(base::regclass) / 8192, 50);
+                END IF;
             END IF;
         END IF;
         -- Of more rows, more have to be looked at to find the nearest (the table may never have been analysed);

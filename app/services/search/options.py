@@ -11,7 +11,7 @@ from ...schemas import SearchMode, SearchModeCode
 from .._shared.checks import checked_code, checked_limit, checked_number, checked_text, is_number
 from ..indexing.embedding import checked_model
 
-DEFAULT_WEIGHTS = (0.65, 0.35)
+DEFAULT_WEIGHTS = (0.70, 0.30)
 """Of the similarity and the words' score in a hybrid search; ``benchmarks/search_quality.py`` chose them."""
 MAX_QUERY = 10_000
 MAX_AROUND = 10

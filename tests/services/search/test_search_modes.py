@@ -122,7 +122,7 @@ def hybrid(session: Session, query: str, **options: object) -> list[str]:
     return titles(session, query, **{"mode": "hybrid", "embedder": LexicalEmbedder()} | options)
 
 
-@pytest.mark.parametrize("weights", [(1, 2), (2, 4), (0.65, 0.35), (1, 0), (0, 3)])
+@pytest.mark.parametrize("weights", [(1, 2), (2, 4), (0.7, 0.3), (1, 0), (0, 3)])
 def test_hybrid_is_the_weighted_mean_of_what_both_sides_say_of_every_hit(embedded, weights):
     hits = search.search_knowledge(
         embedded, "lost password", embedder=LexicalEmbedder(), mode="hybrid", explain=True, weights=weights

@@ -92,6 +92,27 @@ def test_a_page_of_messages_is_full_and_right_at_every_selectivity(archive, filt
     assert right >= 0.99 * wanted
 
 
+@pytest.mark.parametrize("counted", [0, 1, 300, -1])
+def test_what_was_loaded_since_the_statistics_were_made_is_looked_at_as_well(archive, counted):
+    """As much of the index is read as of one whose rows are counted right."""
+    read = text("SELECT pg_stat_get_xact_blocks_fetched('message_embeddings_embedding_idx'::regclass)")
+    query = [1.0] * 10
+
+    def blocks(reltuples: int) -> int:
+        session.execute(
+            text("UPDATE pg_class SET reltuples = :rows WHERE oid = 'messages'::regclass"),
+            {"rows": reltuples},
+        )
+        before = session.scalar(read)
+        search.search_messages(session, query, limit=10)
+        return session.scalar(read) - before
+
+    with Session(archive) as session:
+        blocks(ROWS)
+        assert blocks(counted) >= 0.9 * blocks(ROWS)
+        session.rollback()
+
+
 @pytest.mark.soak
 def test_a_small_base_is_searched_exactly_whatever_its_index_has_become(session):
     """Written a hundred times before any VACUUM, and before the statistics know of it."""
