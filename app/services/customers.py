@@ -18,7 +18,14 @@ from ..errors import CustomerNotFound, InvalidValue
 from ..models import Customer, CustomerPlan, IdentityEventType
 from ..normalization import PLACEHOLDERS
 from ..schemas import CustomerChanges, CustomerDetails
-from ._shared.checks import checked_actor, checked_code, checked_json, checked_optional_text, checked_uuid
+from ._shared.checks import (
+    checked_actor,
+    checked_code,
+    checked_json,
+    checked_optional_text,
+    checked_uuid,
+    is_same_json,
+)
 from ._shared.redirects import lock_living
 from .identity.events import event, record
 
@@ -134,5 +141,6 @@ def _apply(customer: Customer, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _differs(stored: Mapping[str, Any], merged: Mapping[str, Any], key: str) -> bool:
-    """Python takes 1 for True, and JSON does not."""
-    return repr(stored.get(key, ...)) != repr(merged.get(key, ...))
+    if key not in stored or key not in merged:
+        return (key in stored) is not (key in merged)
+    return not is_same_json(stored[key], merged[key])
