@@ -69,7 +69,8 @@ def claim(
     if channel is not None:
         channel = checked_code("channel", channel, Channel)
     if account is not None:
-        account = canonical_account(channel or Channel.EMAIL, account)
+        # Of which channel it is, each conversation tells: as it was written, if no channel is named.
+        account = canonical_account(channel or Channel.WHATSAPP, account)
     lease = checked_duration("lease", lease)
     if forms_from is not None:
         forms_from = _checked_mailbox("forms_from", forms_from)

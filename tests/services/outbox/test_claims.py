@@ -383,3 +383,17 @@ def test_a_message_without_a_time_leaves_the_window_open(session):
     assert conversations.reply(
         session, first.conversation_id, OutboundMessage(content="Open Settings."), in_window=True
     )
+
+
+@pytest.mark.parametrize("channel", [None, "whatsapp"])
+def test_an_account_of_whatsapp_is_claimed_as_it_is_written(session, channel):
+    asked = conversations.ingest(session, whatsapp(account="Desk-ABC"))
+    answer(session, asked.conversation_id)
+    assert outbox.claim(session, channel=channel, account="desk-abc") == []
+    assert len(outbox.claim(session, channel=channel, account="Desk-ABC")) == 1
+
+
+@pytest.mark.parametrize("channel", [None, "email"])
+def test_a_mailbox_is_claimed_in_any_letter_case(session, channel):
+    answer(session, conversations.ingest(session, mail()).conversation_id)
+    assert len(outbox.claim(session, channel=channel, account=ACCOUNT.upper())) == 1
