@@ -147,3 +147,15 @@ def test_metadata_that_is_no_object_gives_way_to_one(session):
     assert customers.update_customer(session, customer.id, actor="human:7", extra={"vip": True}).extra == {
         "vip": True
     }
+
+
+def test_numbers_of_keys_that_stay_are_not_rounded(session):
+    customer = CustomerFactory()
+    values = {"id": customer.id, "stored": '{"size": 12345678901234567890.123456, "old": 1}'}
+    session.execute(text("UPDATE customers SET metadata = :stored WHERE id = :id"), values)
+
+    customers.update_customer(session, customer.id, actor="human:7", extra={"vip": True, "old": None})
+
+    assert set(customer.__dict__["extra"]) == {"size", "vip"}
+    kept = text("SELECT CAST(metadata AS text) FROM customers WHERE id = :id")
+    assert session.scalar(kept, {"id": customer.id}) == '{"vip": true, "size": 12345678901234567890.123456}'
