@@ -13,7 +13,8 @@ from fastapi import HTTPException
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, PendingRollbackError
+from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from app import errors
@@ -34,7 +35,7 @@ from app.errors import (
     kinds,
     problem,
 )
-from app.models import TRANSITIONS, TicketStatus
+from app.models import TRANSITIONS, Customer, TicketStatus
 from app.schemas import Identifier, OutboundMessage
 from app.services import identity, tickets
 from app.testing import CustomerFactory, TicketFactory
@@ -150,6 +151,32 @@ def test_a_connection_that_fails_is_told_by_its_cause_as_far_as_that_can_be_told
         "password" in str(explained) or "let this" in str(explained)
     )
     assert sentence in str(explained)
+
+
+def test_a_transaction_that_failed_before_is_no_lost_connection(crm_clone):
+    with Session(crm_clone) as session:
+        session.add(Customer())
+        with pytest.raises(IntegrityError):
+            session.flush()
+        with pytest.raises(PendingRollbackError) as unheard:
+            session.execute(text("SELECT 1"))
+    with crm_clone.connect() as connection:
+        for _ in range(2):
+            with pytest.raises(DBAPIError) as refused:
+                connection.execute(text("SELECT 1 / 0"))
+    for error in (unheard.value, refused.value):
+        explained = errors.explain(error)
+        assert type(explained) is errors.CRMError
+        assert str(explained) == "an earlier statement of the transaction failed; roll it back"
+
+
+def test_a_connection_that_was_lost_before_is_told_as_lost(crm_clone):
+    with crm_clone.connect() as connection:
+        connection.begin()
+        connection.invalidate()
+        with pytest.raises(PendingRollbackError) as unheard:
+            connection.execute(text("SELECT 1"))
+    assert isinstance(errors.explain(unheard.value), errors.DatabaseUnavailable)
 
 
 @pytest.mark.parametrize("error", CONCRETE)

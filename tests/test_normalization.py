@@ -20,6 +20,7 @@ from app.normalization import (
     normalize_whatsapp,
     numbers,
     texts,
+    without_names,
 )
 
 LRM, ZWSP, BIDI_OVERRIDE = "\u200e", "\u200b", "\u202e"
@@ -302,6 +303,11 @@ def test_value_of_a_person_is_not_blocked(type_, value):
 
 def test_system_id_is_blocked_as_delivered_too():
     assert is_blocked("whatsapp", "0")
+
+
+@pytest.mark.parametrize(("person", "company"), [(" ", None), (None, "\t"), ("", "")])
+def test_a_blank_name_stands_in_no_text(person, company):
+    assert without_names("Refunded the two", person, company) == "Refunded the two"
 
 
 def test_examples_in_the_docstrings_are_true():

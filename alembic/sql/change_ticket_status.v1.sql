@@ -51,5 +51,7 @@ BEGIN
         escalation_reason = COALESCE(change_ticket_status.escalation_reason, t.escalation_reason)
     WHERE t.id = ticket RETURNING t.*;
     PERFORM set_config('crm.comment', COALESCE(own_comment, ''), true);
+    -- The trigger at the statement's end forgets it only with an actor of the statement's own.
+    PERFORM set_config('crm.once_mode', '', true);
 END;
 $$;

@@ -11,8 +11,8 @@ CREATE OR REPLACE FUNCTION claim_outbox(
 RETURNS TABLE (
     message_id uuid, conversation_id uuid, customer_id uuid, channel text, account text, identifier_type text,
     address text, to_name text, group_id text, own_id text, content text, content_type text,
-    created_at timestamptz, attachments jsonb, auto_reply boolean, subject text, is_answer boolean, in_reply_to text, window_open boolean,
-    earlier_ids text[], attempts integer
+    created_at timestamptz, attachments jsonb, auto_reply boolean, subject text, is_answer boolean,
+    in_reply_to text, window_open boolean, earlier_ids text[], attempts integer
 )
 LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp
@@ -49,7 +49,11 @@ BEGIN
                 OFFSET 0
             )
             AND (only_channel IS NULL OR r.by_channel = only_channel)
-            AND (only_account IS NULL OR r.by_account = only_account)
+            AND (
+                only_account IS NULL
+                -- Mailboxes and forms are alike in any letter case, and stored in small letters.
+                OR r.by_account = CASE r.by_channel WHEN 'whatsapp' THEN only_account ELSE lower(only_account) END
+            )
         ORDER BY o.due_at, o.queued_at, o.message_id
     LOOP
         -- The next statement sees what the last holder of the conversation has committed.

@@ -17,7 +17,7 @@ RETURNS timestamptz LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg
     CROSS JOIN LATERAL (
         SELECT i.created_at FROM messages AS i
         WHERE i.conversation_id = between_us.conversation_id AND i.direction = 'inbound'
-            AND NOT COALESCE(i.metadata ? 'event', false)
+            AND i.created_at IS NOT NULL AND NOT COALESCE(i.metadata ? 'event', false)
         ORDER BY i.created_at DESC LIMIT 1
     ) AS latest
 $$;

@@ -124,7 +124,11 @@ _CONNECTING: tuple[tuple[re.Pattern[str], type[DatabaseUnavailable], str], ...] 
         ),
     )
 )
+_FAILED_BEFORE = "25P02"
+_CONNECTION_IS_GONE = "8s2b"
+"""SQLAlchemy's own code; its other error of this class is that an earlier flush failed."""
 _REFUSALS: Mapping[str, tuple[type[CRMError], str]] = {
+    _FAILED_BEFORE: (CRMError, "an earlier statement of the transaction failed; roll it back"),
     "25006": (CRMError, "the server is a standby, or this user may only read"),
     "28": (LoginRefused, "the database server refused the user or the password"),
     "3D000": (DatabaseUnavailable, "there is no such database on the server"),
@@ -150,7 +154,7 @@ def explain(error: BaseException) -> CRMError:
     meaning = from_database(error) or _unavailable(error)
     if meaning is not None:
         return meaning
-    code = sqlstate(error)
+    code = _FAILED_BEFORE if isinstance(error, PendingRollbackError) else sqlstate(error)
     for length in (5, 3, 2):
         if code is not None and code[:length] in _REFUSALS:
             kind, sentence = _REFUSALS[code[:length]]
@@ -162,7 +166,7 @@ def _unavailable(error: BaseException) -> DatabaseUnavailable | None:
     """For a connection that could not be made or was lost, why, as far as that can be told."""
     if isinstance(error, PoolTimeout):
         return DatabaseUnavailable("no connection of the pool became free in time")
-    if isinstance(error, PendingRollbackError):
+    if isinstance(error, PendingRollbackError) and error.code == _CONNECTION_IS_GONE:
         return DatabaseUnavailable("the connection to the database server was lost")
     code = sqlstate(error)
     if not isinstance(error, OperationalError) or (code is not None and not code.startswith("08")):

@@ -80,10 +80,40 @@ def table_of(model: type[Base]) -> Table:
     return cast("Table", model.__table__)
 
 
+class _JSONValue(TypeDecorator[Any]):
+    """A jsonb, and what a key of it holds."""
+
+    impl = JSONB
+    cache_ok = True
+
+    class comparator_factory(JSONB.Comparator[Any]):  # noqa: N801 - SQLAlchemy's own name
+        def _setup_getitem(self, index: Any) -> Any:
+            operator, key, _ = super()._setup_getitem(index)  # type: ignore[no-untyped-call]
+            return operator, key, _JSONValue()
+
+    def coerce_compared_value(self, op: Any, value: Any) -> Any:
+        return self.impl_instance.coerce_compared_value(op, value)
+
+
+class JSONObject(_JSONValue):
+    """A jsonb that holds an object; anything else, which raw SQL may have stored, reads as None.
+
+    PHP writes an empty object as ``[]``: a row that has it must not be one that nobody can load.
+    """
+
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        of_json = super().result_processor(dialect, coltype)
+        if of_json is None:
+            return lambda value: value if isinstance(value, dict) else None
+        return lambda value: read if isinstance(read := of_json(value), dict) else None
+
+
 def metadata_column() -> MappedColumn[dict[str, Any] | None]:
     """The column ``metadata``, for the attribute ``extra``: the name ``metadata`` is SQLAlchemy's own."""
     return mapped_column(
-        "metadata", MutableDict.as_mutable(JSONB(none_as_null=True)), server_default=text("'{}'")
+        "metadata", MutableDict.as_mutable(JSONObject(none_as_null=True)), server_default=text("'{}'")
     )
 
 

@@ -45,8 +45,9 @@ def without_names(text: str, person: str | None, company: str | None = None) -> 
     'Refunded (name) ((name)), as Mrs (name) asked'
     """
     words = [word for word in (person or "").split() if len(word) > _INITIALS and word[0].isupper()]
-    for name in filter(None, (person, company, *words)):
-        text = _named(name.strip()).sub("(name)", text)
+    names = [(name or "").strip() for name in (person, company, *words)]
+    for name in filter(None, names):
+        text = _named(name).sub("(name)", text)
     return text
 
 

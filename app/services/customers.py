@@ -9,16 +9,23 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, text
+from sqlalchemy import ARRAY, Text, Uuid, bindparam, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
-from sqlalchemy.orm.attributes import flag_modified
 
 from ..errors import CustomerNotFound, InvalidValue
 from ..models import Customer, CustomerPlan, IdentityEventType
+from ..models.base import table_of
 from ..normalization import PLACEHOLDERS
 from ..schemas import CustomerChanges, CustomerDetails
-from ._shared.checks import checked_actor, checked_code, checked_json, checked_optional_text, checked_uuid
+from ._shared.checks import (
+    checked_actor,
+    checked_code,
+    checked_json,
+    checked_optional_text,
+    checked_uuid,
+    is_same_json,
+)
 from ._shared.redirects import lock_living
 from .identity.erasures import refuse_erased
 from .identity.events import event, record
@@ -42,6 +49,27 @@ _GET = (
     """)  # noqa: S608
     .bindparams(bindparam("customer_id", type_=Uuid()))
     .columns(id=Uuid(), extra=JSONB(), identifiers=JSONB())
+)
+
+
+_CUSTOMERS = table_of(Customer)
+# What is no object (raw SQL may have stored a list) gives way to one.
+_CHANGE_EXTRA = (
+    select(Customer)
+    .from_statement(
+        text(f"""
+        UPDATE customers SET metadata =
+            (CASE jsonb_typeof(metadata) WHEN 'object' THEN metadata ELSE '{{}}' END || :added) - :removed
+        WHERE id = :customer_id RETURNING {", ".join(column.name for column in _CUSTOMERS.c)}
+        """)  # noqa: S608
+        .bindparams(
+            bindparam("customer_id", type_=Uuid()),
+            bindparam("added", type_=JSONB()),
+            bindparam("removed", type_=ARRAY(Text)),
+        )
+        .columns(*_CUSTOMERS.c)
+    )
+    .execution_options(populate_existing=True)
 )
 
 
@@ -87,8 +115,12 @@ def update_customer(
     refuse_erased(session, living_id)
     customer = session.get_one(Customer, living_id, populate_existing=True)
     details = _apply(customer, values)
+    extra = _differing(customer.extra or {}, values.get("extra", {}))
+    details["fields"] += [f"extra.{key}" for key in sorted(extra)]
     if details["fields"]:
         session.flush()
+        if extra:
+            _change_extra(session, living_id, extra)
         record(
             session,
             event(IdentityEventType.UPDATED, living_id, actor=actor, reason=reason, details=details),
@@ -114,7 +146,7 @@ def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _apply(customer: Customer, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Set what differs; what the event tells about it."""
+    """Set what differs, but for ``extra``; what the event tells about it."""
     details: dict[str, Any] = {"fields": []}
     for name in sorted(values.keys() - {"extra"}):
         if getattr(customer, name) != values[name]:
@@ -122,20 +154,23 @@ def _apply(customer: Customer, values: Mapping[str, Any]) -> dict[str, Any]:
                 details["plan"] = [customer.plan, values["plan"]]
             setattr(customer, name, values[name])
             details["fields"].append(name)
-    stored = customer.extra if isinstance(customer.extra, Mapping) else {}
-    extra = {**stored, **values.get("extra", {})}
-    merged = {
-        key: value for key, value in extra.items() if key not in values.get("extra", {}) or value is not None
-    }
-    keys = sorted(key for key in values.get("extra", {}) if _differs(stored, merged, key))
-    if keys:
-        customer.extra = merged
-        # SQLAlchemy compares in Python, which takes 1 for True.
-        flag_modified(customer, "extra")
-        details["fields"] += [f"extra.{key}" for key in keys]
     return details
 
 
-def _differs(stored: Mapping[str, Any], merged: Mapping[str, Any], key: str) -> bool:
-    """Python takes 1 for True, and JSON does not."""
-    return repr(stored.get(key, ...)) != repr(merged.get(key, ...))
+def _differing(stored: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes that are any: a key is taken away, is new, or gets another value."""
+    return {
+        key: value
+        for key, value in changes.items()
+        if (key in stored) is (value is None) or (value is not None and not is_same_json(stored[key], value))
+    }
+
+
+def _change_extra(session: Session, customer_id: UUID, changes: Mapping[str, Any]) -> None:
+    """In the database: on the way through Python, numbers of the keys that stay could change."""
+    change = {
+        "customer_id": customer_id,
+        "added": {key: value for key, value in changes.items() if value is not None},
+        "removed": [key for key, value in changes.items() if value is None],
+    }
+    session.scalars(_CHANGE_EXTRA, change).one()

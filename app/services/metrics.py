@@ -55,7 +55,7 @@ from ..schemas import (
     TimeUnitCode,
 )
 from ._shared import measuring
-from ._shared.checks import checked_code, checked_kind, checked_time
+from ._shared.checks import checked_code, checked_kind, checked_moment, checked_time
 from ._shared.lists import read
 from ._shared.measuring import MAX_COUNT
 from .tickets.facts import AS_OF, checked_as_of, facts, group_at
@@ -253,7 +253,8 @@ def ticket_flow(
         InvalidValue: no such unit, a time without a zone, ``until`` before ``since``, or over 100 years.
     """
     unit = checked_code("unit", unit, TimeUnit)
-    if checked_time("until", until) < checked_time("since", since):
+    since, until = checked_moment("since", since), checked_moment("until", until)
+    if until < since:
         raise InvalidValue("until", "must not be before since")
     if until - since > MAX_WINDOW:
         raise InvalidValue("since", f"must be at most {MAX_WINDOW.days:,} days before until")

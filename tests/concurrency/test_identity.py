@@ -6,13 +6,14 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database import transaction
 from app.errors import IdentifierTaken
 from app.models import Channel, Customer, CustomerIdentifier
 from app.schemas import Identifier, Resolution
-from app.services import identity
+from app.services import identity, merging
 from app.testing import CustomerFactory, CustomerIdentifierFactory, bound_to
 
 
@@ -140,6 +141,30 @@ def test_a_proof_that_waits_for_another_one_takes_nothing_away(sessions, until_i
         second = until_it_waits(lambda: proves_it(sessions))
         backend.commit()
         assert (second.result(30).customer_id, second.result(30).assurance) == (ana, "verified")
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_who_verifies_holds_the_customer_that_a_merge_or_its_undoing_has_left_it_with(
+    sessions, until_it_waits, is_undone
+):
+    ana, claim = a_claim(sessions)
+    with sessions.begin() as session, bound_to(session):
+        survivor = CustomerFactory().id
+    if is_undone:
+        done = transaction(sessions, merging.merge, survivor, ana, actor="human:7", reason="one person").id
+    with sessions() as backend, sessions() as another, sessions() as third:
+        if is_undone:
+            merging.unmerge(backend, done, actor="human:7", reason="two people")
+        else:
+            merging.merge(backend, survivor, ana, actor="human:7", reason="one person")
+        second = until_it_waits(lambda: identity.verify_identifier(another, claim, actor="human:7"))
+        backend.commit()
+        holder = second.result(30).customer_id
+        assert holder == (ana if is_undone else survivor)
+        with pytest.raises(OperationalError, match="could not obtain lock"):
+            third.execute(
+                text("SELECT FROM customers WHERE id = :id FOR NO KEY UPDATE NOWAIT"), {"id": holder}
+            )
 
 
 def test_a_proof_that_waits_for_a_detaching_makes_a_customer_with_the_address(sessions, until_it_waits):

@@ -11,7 +11,7 @@ from sqlalchemy import MetaData, String, Text, inspect, select, text
 from sqlalchemy.exc import InvalidRequestError
 
 from app import models
-from app.models import Base, Customer, KnowledgeBaseEntry, uuid7
+from app.models import Base, Customer, KnowledgeBaseEntry, Ticket, uuid7
 from app.testing import (
     ChannelConfigFactory,
     ConversationFactory,
@@ -143,6 +143,36 @@ def test_json_that_is_edited_in_place_is_saved(session):
     session.flush()
     session.expire(customer)
     assert customer.extra == {"tags": ["vip"], "language": "de"}
+
+
+@pytest.mark.parametrize("value", ["[]", "[1]", '"a text"', "3", "null"])
+def test_json_that_is_no_object_reads_as_none_and_stays(session, value):
+    ticket = TicketFactory()
+    session.execute(text("UPDATE tickets SET metadata = :value"), {"value": value})
+    session.expire_all()
+
+    assert ticket.extra is None
+    ticket.subject = "Another"
+    session.flush()
+    assert session.scalar(text("SELECT CAST(metadata AS text) FROM tickets")) == value
+    ticket.extra = {"a": 1}
+    session.flush()
+    session.expire_all()
+    assert ticket.extra == {"a": 1}
+
+
+def test_json_that_is_no_object_is_not_taken(session):
+    ticket = TicketFactory()
+    with pytest.raises(ValueError, match="does not accept"):
+        ticket.extra = []
+
+
+def test_what_a_key_of_metadata_holds_need_be_no_object(session):
+    TicketFactory(extra={"tags": ["a"], "size": 3, "of": {"whom": "me"}})
+    parts = select(Ticket.extra["tags"], Ticket.extra["size"], Ticket.extra["of"]["whom"])
+    assert tuple(session.execute(parts).one()) == (["a"], 3, "me")
+    assert session.scalar(select(Ticket.extra["of", "whom"].astext)) == "me"
+    assert session.scalar(select(Ticket.extra.has_key("tags")))
 
 
 def test_messages_of_one_transaction_have_the_clocks_times(session):

@@ -136,6 +136,13 @@ def test_a_status_is_changed_with_actor_and_comment(session: Session):
     assert tickets.verify_history(session, ticket.id) == []
 
 
+def test_a_remark_is_of_its_statement_alone(session: Session):
+    ticket = TicketFactory()
+    change(session, ticket, "open", comment="called")
+    session.execute(text("UPDATE tickets SET priority = 'high' WHERE id = :id"), {"id": ticket.id})
+    assert [entry.comment for entry in tickets.status_history(session, ticket.id)] == [None, "called"]
+
+
 def test_a_conversation_is_escalated_and_taken_back_with_its_ticket(session: Session):
     ticket = TicketFactory(conversation=ConversationFactory())
     conversation = text("SELECT status, escalation_reason FROM conversations WHERE id = :id")

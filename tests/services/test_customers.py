@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 
 from app.errors import CustomerNotFound, InvalidValue
 from app.models import Customer, CustomerPlan, IdentityEvent
@@ -119,3 +120,42 @@ def test_nobody_cannot_be_read_or_changed(session):
     with pytest.raises(CustomerNotFound):
         customers.update_customer(session, uuid4(), actor="human:7", name="x")
     assert session.query(IdentityEvent).count() == session.query(Customer).count() == 0
+
+
+@pytest.mark.parametrize(
+    ("extra", "again"),
+    [
+        ({"address": {"street": "Hill", "no": 1}}, {"address": {"no": 1, "street": "Hill"}}),
+        ({"tags": ["a", {"bb": 1, "c": 2}]}, {"tags": ["a", {"c": 2, "bb": 1}]}),
+        ({"size": 1.0}, {"size": 1.0}),
+    ],
+)
+def test_the_order_of_an_object_s_keys_is_no_change(session, extra, again):
+    customer = CustomerFactory()
+    customers.update_customer(session, customer.id, actor="human:7", extra=extra)
+    kept = events(session, customer.id)
+
+    customers.update_customer(session, customer.id, actor="human:7", extra=extra)
+    customers.update_customer(session, customer.id, actor="human:7", extra=again)
+
+    assert events(session, customer.id) == kept
+
+
+def test_metadata_that_is_no_object_gives_way_to_one(session):
+    customer = CustomerFactory()
+    session.execute(text("UPDATE customers SET metadata = '[]' WHERE id = :id"), {"id": customer.id})
+    assert customers.update_customer(session, customer.id, actor="human:7", extra={"vip": True}).extra == {
+        "vip": True
+    }
+
+
+def test_numbers_of_keys_that_stay_are_not_rounded(session):
+    customer = CustomerFactory()
+    values = {"id": customer.id, "stored": '{"size": 12345678901234567890.123456, "old": 1}'}
+    session.execute(text("UPDATE customers SET metadata = :stored WHERE id = :id"), values)
+
+    customers.update_customer(session, customer.id, actor="human:7", extra={"vip": True, "old": None})
+
+    assert set(customer.__dict__["extra"]) == {"size", "vip"}
+    kept = text("SELECT CAST(metadata AS text) FROM customers WHERE id = :id")
+    assert session.scalar(kept, {"id": customer.id}) == '{"vip": true, "size": 12345678901234567890.123456}'

@@ -212,6 +212,11 @@ def checked_json(field: str, value: Mapping[str, Any]) -> dict[str, Any]:
     return copy
 
 
+def is_same_json(one: object, other: object) -> bool:
+    """Whether two values of JSON are one, in whatever order of keys: for Python 1 and true are equal."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
 def _depth(value: object) -> int:
     """Levels of nesting, without recursion; stops counting soon after the limit."""
     level, depth = [value], 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
@@ -88,12 +89,13 @@ class _Rejects:
         if self._file is None:
             log.warning("row %d was rejected: %s", number, rejected.code)
         else:
-            line = rejected.model_dump() | {"record": _as_json(record)}
-            self._file.write(json.dumps(line, ensure_ascii=True, default=str) + "\n")
+            with _writing():
+                self._file.write(_line(rejected, record) + "\n")
 
     def flush(self) -> None:
         if self._file is not None:
-            self._file.flush()
+            with _writing():
+                self._file.flush()
 
 
 def run(
@@ -214,12 +216,33 @@ def _rejects_file(path: Path | str | None) -> Iterator[_Rejects]:
     if path is None:
         yield _Rejects(None)
         return
-    try:
+    with _writing():
         file = Path(path).open("w", encoding="utf-8")  # noqa: SIM115 - closed below, apart from its own failure
+    try:
+        yield _Rejects(file)
+    finally:
+        # What each batch has flushed is there; what could not be written is told already.
+        with suppress(OSError):
+            file.close()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError) as error:
         raise StorageUnavailable(f"the file of rejects cannot be written: {file_problem(error)}") from None
-    with file:
-        yield _Rejects(file)
+
+
+def _line(rejected: RejectedRow, record: object) -> str:
+    """One line of the file; a row that JSON cannot hold is there as Python shows it."""
+    line = rejected.model_dump()
+    try:
+        return json.dumps(line | {"record": _as_json(record)}, allow_nan=False, default=str)
+    except (TypeError, ValueError):
+        return json.dumps(line | {"record": repr(record)})
+    except RecursionError:
+        return json.dumps(line | {"record": reprlib.repr(record)})
 
 
 def _as_json(record: object) -> object:

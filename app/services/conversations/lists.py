@@ -25,7 +25,7 @@ from .._shared.checks import checked_code, checked_limit, checked_uuid
 from .._shared.lists import checked_cursor
 
 _FACTS = """
-    c.id, c.customer_id, c.channel, c.status, c.created_at,
+    c.id, c.customer_id, c.channel, c.status, COALESCE(c.created_at, to_timestamp(0)) AS created_at,
     CASE last.direction WHEN 'inbound' THEN 'us' WHEN 'outbound' THEN 'customer' END AS awaiting,
     last.created_at AS last_message_at, turn.began_at AS waiting_since,
     (
@@ -57,7 +57,9 @@ _LAST = f"""
 """
 _FILTERS = """
     (:status IS NULL OR c.status = :status) AND (:channel IS NULL OR c.channel = :channel)
-    AND (:customer_id IS NULL OR c.customer_id = :customer_id)
+    AND (:customer_id IS NULL OR c.customer_id = COALESCE(
+        (SELECT customer_id FROM customer_redirects WHERE absorbed_id = :customer_id), :customer_id
+    ))
 """
 _PARAMETERS = (
     bindparam("status", type_=Text()),
@@ -130,7 +132,8 @@ def list_conversations(
 
     These are the ones that are not closed, whoever has waited longest first, whether they have a ticket or
     not, and however often they have written since; after an answer that could not be delivered it is our
-    turn. A page's ``next``, or its ``token()``, as ``before`` gets the following one. One statement.
+    turn. An absorbed customer's id leads to the living one. A page's ``next``, or its ``token()``, as
+    ``before`` gets the following one. One statement.
     With ``awaiting`` its work grows with the conversations that are not closed, by an index of these.
 
     Raises:

@@ -42,7 +42,7 @@ _FACTS = (
     LEFT JOIN channel_configs AS config ON config.channel = c.channel
     LEFT JOIN LATERAL (
         SELECT m.metadata FROM messages AS m
-        WHERE m.conversation_id = c.id AND m.direction = 'inbound'
+        WHERE m.conversation_id = c.id AND m.direction = 'inbound' AND m.created_at IS NOT NULL
             AND NOT COALESCE(m.metadata ? 'event', false)
         ORDER BY m.created_at DESC, m.id DESC LIMIT 1
     ) AS asked ON true

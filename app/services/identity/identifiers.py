@@ -135,8 +135,15 @@ def _locked_identifier(session: Session, identifier_id: UUID) -> CustomerIdentif
     if address is None:
         raise IdentifierNotFound(identifier_id)
     lock_keys(session, [identity_key(address.identifier_type, address.identifier_value)])
-    lock_customer(session, address.customer_id)
+    while not lock_customer(session, address.customer_id):
+        # A merge was under way: the identifier is the survivor's by now.
+        address = session.execute(_ADDRESS, is_it).one_or_none()
+        if address is None:
+            raise IdentifierNotFound(identifier_id)
     identifier = session.scalars(_LOCKED, is_it).one_or_none()
     if identifier is None:
         raise IdentifierNotFound(identifier_id)
+    if identifier.customer_id != address.customer_id:
+        # The undoing of a merge was under way.
+        lock_customer(session, identifier.customer_id)
     return identifier

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from ...models import Customer, CustomerMerge
 from ...models.customer import EMAIL_KEY
 from ...normalization import is_placeholder, placeholder_email, search_key
+from .._shared.checks import is_same_json
 
 FIELDS = ("email", "name", "phone", "company", "plan", "metadata")
 
@@ -159,17 +160,12 @@ def _cut(profile: Mapping[str, Any], filled: Filled) -> tuple[dict[str, Any], li
                 changed.append(field)
             continue
         present = now if isinstance(now, dict) else {}
-        keys = [key for key, value in after.items() if key in present and _is_same(present[key], value)]
+        keys = [key for key, value in after.items() if key in present and is_same_json(present[key], value)]
         if any(key in present and key not in keys for key in after):
             changed.append(field)
         if before is None and len(keys) == len(present):
             values[field] = None
     return values, keys, changed
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    """Whether two values of JSON are one: for Python 1 and true are equal."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _keep_null(
@@ -190,7 +186,7 @@ def _passed_on(later: CustomerMerge, filled: Filled) -> tuple[Filled, dict[str, 
             before, values = added[field]
             ours = filled.get(field, [None, {}])[1]
             shared = {
-                key: value for key, value in values.items() if key in ours and _is_same(ours[key], value)
+                key: value for key, value in values.items() if key in ours and is_same_json(ours[key], value)
             }
             rest = [key for key in values if key not in shared]
             passed |= {field: [before, shared]} if shared else {}

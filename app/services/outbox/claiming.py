@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import ARRAY, DateTime, Integer, Interval, Text, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
@@ -13,7 +15,7 @@ from sqlalchemy.orm import Session
 from ...errors import InvalidValue
 from ...models import Channel
 from ...normalization import normalize_name
-from ...schemas import ChannelCode, Delivery, Identifier
+from ...schemas import Attachment, ChannelCode, Delivery, Identifier
 from .._shared.checks import canonical_account, checked_code, checked_duration, checked_limit
 
 LEASE = timedelta(minutes=5)
@@ -68,7 +70,8 @@ def claim(
     if channel is not None:
         channel = checked_code("channel", channel, Channel)
     if account is not None:
-        account = canonical_account(channel or Channel.EMAIL, account)
+        # Of which channel it is, each conversation tells: as it was written, if no channel is named.
+        account = canonical_account(channel or Channel.WHATSAPP, account)
     lease = checked_duration("lease", lease)
     if forms_from is not None:
         forms_from = _checked_mailbox("forms_from", forms_from)
@@ -112,12 +115,21 @@ def _delivery(row: Any) -> Delivery:
         references=tuple(dict.fromkeys(id_ for id_ in earlier if id_)) if is_mail else (),
         content=row.content,
         content_type=row.content_type,
-        attachments=row.attachments,
+        attachments=_attachments(row.attachments),
         auto_reply=row.auto_reply,
         attempt=row.attempts,
         window_open=bool(row.window_open),
         written_at=row.created_at,
     )
+
+
+def _attachments(kept: object) -> tuple[Attachment, ...]:
+    """What another backend keeps under our name and is none is passed over: it must not stop all others."""
+    readable = []
+    for entry in kept if isinstance(kept, list) else ():
+        with suppress(ValidationError):
+            readable.append(Attachment.model_validate(entry))
+    return tuple(readable)
 
 
 def _bracketed(id_: str | None) -> str | None:

@@ -70,7 +70,7 @@ def fetch_documents(
         InvalidVector: see ``fetch_hits``.
     """
     limit: int = parameters["max_rows"]
-    for depth in (min(limit * _PIECES, MAX_HITS), MAX_HITS):
+    for depth in dict.fromkeys((min(limit * _PIECES, MAX_HITS), MAX_HITS)):
         hits = fetch_hits(session, target, {**parameters, "max_rows": depth}, explain=explain)
         documents: dict[object, list[KnowledgeHit]] = {}
         for hit in hits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, Unpack
 
@@ -112,15 +112,17 @@ def list_tickets(
     Raises:
         InvalidValue: a filter, the limit or the cursor is ill-formed.
     """
-    if any(isinstance(value, Collection) and not value and value != "" for value in filters.values()):
-        return Page(items=())
-    values = _by_column(checked_filters(TicketListFilters, filters))
+    empty = {name for name, value in filters.items() if _is_empty(value)}
+    checks = {name: None if name in empty else value for name, value in filters.items()}
+    values = _by_column(checked_filters(TicketListFilters, checks))
     if checked_flag("unassigned", unassigned):
         values["unassigned"] = True
     if before is not None:
         values["before"] = True
         values["before_time"], values["before_id"] = checked_cursor(before)
     limit = checked_limit(limit)
+    if empty:
+        return Page(items=())
     several = set()
     for name in _BY_VALUE.keys() & values.keys():
         if len(values[name]) == 1:
@@ -129,6 +131,11 @@ def list_tickets(
             several.add(name)
     statement = _page(frozenset(_CONDITIONS.keys() & values.keys() - several), frozenset(several))
     return page_of(Page[TicketSummary], read(session, statement, {**values, "max_rows": limit + 1}), limit)
+
+
+def _is_empty(value: object) -> bool:
+    """A collection of no values. An empty object is one: every other one contains it."""
+    return isinstance(value, Collection) and not isinstance(value, str | Mapping) and not value
 
 
 def _by_column(values: dict[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def status_history(session: Session, ticket_id: UUID) -> list[TicketStatusChange
 
 
 def field_history(session: Session, ticket_id: UUID) -> list[TicketFieldChange]:
-    """Changes of the ticket's assignee, priority and category, oldest first.
+    """Changes of the ticket's assignee, priority, category and metadata, oldest first.
 
     One statement; a second one only to tell an unknown ticket from an unchanged one.
 

@@ -331,3 +331,24 @@ def test_a_file_of_rejects_that_cannot_be_written_is_said_before_anything_is_sto
     with pytest.raises(StorageUnavailable):
         bulk.import_messages(crm_clone, [mail("<1@x>", "a@example.com")], rejects=tmp_path / "no" / "file")
     assert contents(crm_clone)["customers"] == []
+
+
+def test_a_full_disk_is_said_as_one(crm_clone):
+    with pytest.raises(StorageUnavailable, match="No space left"):
+        bulk.import_messages(crm_clone, [17], rejects="/dev/full")
+
+
+def test_a_row_that_is_no_json_is_in_the_file_as_python_shows_it(crm_clone, tmp_path):
+    endless: dict = {}
+    endless["itself"] = endless
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    rows = [{("a",): 1}, {b"a": 1}, {"a": float("nan")}, endless, {"a": deep}]
+
+    bulk.import_messages(crm_clone, rows, rejects=tmp_path / "rejects.jsonl")
+
+    lines = (tmp_path / "rejects.jsonl").read_text().splitlines()
+    records = [json.loads(line, parse_constant=pytest.fail)["record"] for line in lines]
+    assert records[:4] == ["{('a',): 1}", "{b'a': 1}", "{'a': nan}", "{'itself': {...}}"]
+    assert records[4].startswith("{'a': [[[")

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from app.errors import ConversationNotFound, InvalidValue
 from app.models import Conversation, ConversationStatus, TicketStatus
 from app.schemas import Attachment, DeliveryReport, InboundEvent, OutboundMessage
-from app.services import conversations, outbox, timeline
+from app.services import conversations, merging, outbox, timeline
 from app.services.conversations.lists import _BY_TURN
 from app.testing import ConversationFactory, MessageFactory, TicketFactory
 from tests.services.conversations._messages import EMAIL, mail, whatsapp
@@ -306,10 +306,23 @@ def test_one_conversation_is_read_in_one_statement(session, queries):
 def test_a_conversation_of_another_backend_is_read_whatever_it_lacks(session):
     row = ConversationFactory()
     session.execute(
-        text("UPDATE conversations SET metadata = '[]', status = NULL WHERE id = :id"), {"id": row.id}
+        text("UPDATE conversations SET metadata = '[]', status = NULL, created_at = NULL WHERE id = :id"),
+        {"id": row.id},
     )
     details = conversations.get_conversation(session, row.id)
     assert (details.extra, details.status, details.awaiting, details.account) == ({}, None, None, None)
+    assert details.created_at.year == 1970
+
+
+def test_a_customer_s_conversations_are_found_by_an_absorbed_id_too(session):
+    asked = [conversations.ingest(session, mail()), conversations.ingest(session, whatsapp())]
+    survivor_id, absorbed_id = (one.customer_id for one in asked)
+    merging.merge(session, survivor_id, absorbed_id, actor="human:7", reason="one person")
+
+    for customer_id in (survivor_id, absorbed_id):
+        for awaiting in (None, "us"):
+            page = conversations.list_conversations(session, customer_id=customer_id, awaiting=awaiting)
+            assert set(ids(page)) == {one.conversation_id for one in asked}
 
 
 def test_a_page_s_token_goes_on_where_its_next_does(session):

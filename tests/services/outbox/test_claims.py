@@ -384,3 +384,47 @@ def test_of_mails_what_has_left_and_not_come_back_is_a_first_response(session):
     (delivery,) = outbox.claim(session)
     outbox.sent(session, second.id, provider_message_id=delivery.provider_message_id)
     assert first_response() == second.created_at
+
+
+@pytest.mark.parametrize(
+    ("kept", "names"),
+    [
+        ('["a.pdf"]', []),
+        ('{"filename": "a.pdf"}', []),
+        ("3", []),
+        ('["a.pdf", {"filename": "b.pdf"}]', ["b.pdf"]),
+    ],
+)
+def test_what_another_backend_keeps_as_attachments_stops_nothing(session, kept, names):
+    odd = answer(session, conversations.ingest(session, mail()).conversation_id)
+    answer(session, conversations.ingest(session, whatsapp()).conversation_id)
+    values = {"id": odd.id, "extra": f'{{"attachments": {kept}}}'}
+    session.execute(text("UPDATE messages SET metadata = :extra WHERE id = :id"), values)
+
+    deliveries = {delivery.message_id: delivery for delivery in outbox.claim(session)}
+
+    assert len(deliveries) == 2
+    assert [attachment.filename for attachment in deliveries[odd.id].attachments] == names
+
+
+def test_a_message_without_a_time_leaves_the_window_open(session):
+    first = conversations.ingest(session, whatsapp())
+    second = conversations.ingest(session, whatsapp())
+    session.execute(text("UPDATE messages SET created_at = NULL WHERE id = :id"), {"id": second.message_id})
+    assert conversations.reply(
+        session, first.conversation_id, OutboundMessage(content="Open Settings."), in_window=True
+    )
+
+
+@pytest.mark.parametrize("channel", [None, "whatsapp"])
+def test_an_account_of_whatsapp_is_claimed_as_it_is_written(session, channel):
+    asked = conversations.ingest(session, whatsapp(account="Desk-ABC"))
+    answer(session, asked.conversation_id)
+    assert outbox.claim(session, channel=channel, account="desk-abc") == []
+    assert len(outbox.claim(session, channel=channel, account="Desk-ABC")) == 1
+
+
+@pytest.mark.parametrize("channel", [None, "email"])
+def test_a_mailbox_is_claimed_in_any_letter_case(session, channel):
+    answer(session, conversations.ingest(session, mail()).conversation_id)
+    assert len(outbox.claim(session, channel=channel, account=ACCOUNT.upper())) == 1

@@ -73,8 +73,8 @@ def test_reports_that_found_no_message_go_with_the_messages_of_their_time(sessio
 
 
 def test_old_measurements_go(session):
-    for n in range(3):
-        AgentMetricFactory(recorded_at=LONG_AGO + timedelta(days=n))
+    for n, metric_type in enumerate(("escalation", "message_volume", "tool_call")):
+        AgentMetricFactory(metric_type=metric_type, recorded_at=LONG_AGO + timedelta(days=n))
     AgentMetricFactory()
 
     assert sum(all_batches(session, older_than=YEAR, what="metrics", limit=2)) == 3
@@ -89,6 +89,7 @@ def test_old_measurements_go(session):
         ({"older_than": YEAR, "what": "tickets"}, "what"),
         ({"older_than": YEAR, "what": "messages", "limit": 0}, "limit"),
         ({"older_than": YEAR, "what": "messages", "after": "yesterday"}, "after"),
+        ({"older_than": YEAR, "what": "messages", "after": "2026-03-01T12:00:00/"}, "after"),
     ],
 )
 def test_what_makes_no_sense_is_refused(session, options, field):
@@ -114,3 +115,25 @@ def test_a_batch_reads_no_ways_back_of_others(session):
     session.execute(routes, {"id": one.conversation_id})
     session.execute(text("ANALYZE conversation_routes"))
     assert rows_read(session, lambda: all_batches(session, older_than=YEAR, what="messages")) < 100
+
+
+def test_a_batch_reads_no_measurements_that_are_not_old(session):
+    fill = text("""
+        INSERT INTO agent_metrics (metric_type, value, recorded_at)
+        SELECT 'escalation', 1, now() - n * interval '1 second' FROM generate_series(1, 20000) AS n
+    """)
+    session.execute(fill)
+    AgentMetricFactory(metric_type="tool_call", recorded_at=LONG_AGO)
+    session.execute(text("ANALYZE agent_metrics"))
+    before = pages_of_measurements(session)
+    assert all_batches(session, older_than=YEAR, what="metrics") == [1]
+    assert pages_of_measurements(session) - before < 30
+
+
+def pages_of_measurements(session) -> int:
+    """Pages of its indexes that this transaction has looked at: what an index leads past is no row read."""
+    pages = text("""
+        SELECT sum(pg_stat_get_xact_blocks_fetched(indexrelid)) FROM pg_index
+        WHERE indrelid = 'agent_metrics'::regclass
+    """)
+    return int(session.scalar(pages) or 0)

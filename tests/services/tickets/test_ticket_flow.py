@@ -13,6 +13,9 @@ from app.services import metrics
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
 INSTANT = timedelta(microseconds=1)
+# By UTC, the day before the calendar begins, and the day after it ends.
+FIRST_DAY = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5)))
+LAST_DAY = datetime(9999, 12, 31, 22, tzinfo=timezone(timedelta(hours=-5)))
 
 
 @pytest.fixture
@@ -85,6 +88,8 @@ def test_the_work_is_one_statement(session, queries, life):
         ({"until": MONDAY - DAY}, "until"),
         ({"unit": "hour"}, "unit"),
         ({"since": MONDAY - 40_000 * DAY}, "since"),
+        ({"since": FIRST_DAY, "until": FIRST_DAY + DAY}, "since"),
+        ({"since": LAST_DAY - DAY, "until": LAST_DAY}, "until"),
     ],
 )
 def test_what_cannot_be_counted_is_refused(session, options, field):

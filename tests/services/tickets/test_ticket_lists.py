@@ -73,6 +73,7 @@ def test_filters_add_up(session):
     ]
     assert ids(tickets.list_tickets(session, status="waiting", priority="high")) == [made[3].id]
     assert ids(tickets.list_tickets(session, status=[], priority="high")) == []
+    assert set(ids(tickets.list_tickets(session, extra={}))) == {ticket.id for ticket in made}
 
 
 def test_a_customer_s_tickets_are_found_by_an_absorbed_id_too(session):
@@ -131,6 +132,8 @@ def test_pages_give_every_ticket_once_also_where_times_tie_and_new_ones_come(ses
         ({"colour": "red"}, "colour"),
         ({"unassigned": "no"}, "unassigned"),
         ({"limit": 0}, "limit"),
+        ({"limit": 0, "status": []}, "limit"),
+        ({"colour": []}, "colour"),
         ({"limit": 1001}, "limit"),
         ({"limit": True}, "limit"),
         ({"before": "page 2"}, "before"),
