@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import ARRAY, DateTime, Integer, Interval, Text, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session
 from ...errors import InvalidValue
 from ...models import Channel
 from ...normalization import normalize_name
-from ...schemas import ChannelCode, Delivery, Identifier
+from ...schemas import Attachment, ChannelCode, Delivery, Identifier
 from .._shared.checks import canonical_account, checked_code, checked_duration, checked_limit
 
 LEASE = timedelta(minutes=5)
@@ -24,6 +25,7 @@ _RE = re.compile(
     r"|回复|回覆|答复|返信|답장)\.?\s*(?:\[\d+\]|\(\d+\))?\s*[:\uff1a])+\s*",
     re.IGNORECASE,
 )
+_ATTACHMENTS = TypeAdapter(tuple[Attachment, ...])
 _CLAIM = (
     text("SELECT * FROM claim_outbox(:channel, :account, :forms_from, :max_rows, :lease)")
     .bindparams(
@@ -112,12 +114,20 @@ def _delivery(row: Any) -> Delivery:
         references=tuple(dict.fromkeys(id_ for id_ in earlier if id_)) if is_mail else (),
         content=row.content,
         content_type=row.content_type,
-        attachments=row.attachments,
+        attachments=_files(row.attachments),
         auto_reply=row.auto_reply,
         attempt=row.attempts,
         window_open=bool(row.window_open),
         written_at=row.created_at,
     )
+
+
+def _files(kept: object) -> tuple[Attachment, ...]:
+    """What another backend has put in their place, and is no list of files, must not hold up all others."""
+    try:
+        return _ATTACHMENTS.validate_python(kept)
+    except ValidationError:
+        return ()
 
 
 def _bracketed(id_: str | None) -> str | None:
