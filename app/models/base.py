@@ -80,23 +80,10 @@ def table_of(model: type[Base]) -> Table:
     return cast("Table", model.__table__)
 
 
-class JSONObject(TypeDecorator[dict[str, Any]]):
-    """A JSON object. Whatever else other backends store in its place stays, and reads as an empty one."""
-
-    impl = JSONB
-    cache_ok = True
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> dict[str, Any] | None:  # noqa: ARG002
-        return value if value is None or isinstance(value, dict) else {}
-
-    def coerce_compared_value(self, op: Any, value: Any) -> Any:
-        return self.impl_instance.coerce_compared_value(op, value)
-
-
 def metadata_column() -> MappedColumn[dict[str, Any] | None]:
     """The column ``metadata``, for the attribute ``extra``: the name ``metadata`` is SQLAlchemy's own."""
     return mapped_column(
-        "metadata", MutableDict.as_mutable(JSONObject(none_as_null=True)), server_default=text("'{}'")
+        "metadata", MutableDict.as_mutable(JSONB(none_as_null=True)), server_default=text("'{}'")
     )
 
 

@@ -136,28 +136,6 @@ def test_json_that_was_not_given_is_an_empty_object(session):
     assert CustomerFactory().extra == CustomerFactory(extra=None).extra == {}
 
 
-@pytest.mark.parametrize("stored", ['["x"]', '"x"', "5", "true", "null"])
-@pytest.mark.parametrize("make", [CustomerFactory, ConversationFactory, MessageFactory, TicketFactory])
-def test_json_that_is_no_object_is_read_as_an_empty_one_and_stays(session, make, stored):
-    row = make()
-    table = row.__tablename__
-    session.execute(text(f"UPDATE {table} SET metadata = CAST(:stored AS jsonb)"), {"stored": stored})
-    session.expire_all()
-
-    assert not row.extra
-    session.flush()
-
-    assert session.scalar(text(f"SELECT metadata::text FROM {table}")) == stored
-
-
-def test_a_key_in_json_can_be_asked_for(session):
-    customer = CustomerFactory(extra={"tags": {"a": 1}})
-    found = select(Customer.id).where(
-        Customer.extra.contains({"tags": {"a": 1}}), Customer.extra["tags"]["a"].as_integer() == 1
-    )
-    assert session.scalars(found).all() == [customer.id]
-
-
 def test_json_that_is_edited_in_place_is_saved(session):
     customer = CustomerFactory(extra={"tags": ["vip"], "old": 1})
     customer.extra["language"] = "de"
