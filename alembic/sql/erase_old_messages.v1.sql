@@ -21,7 +21,7 @@ BEGIN
                     COALESCE(after_time, '-infinity'),
                     COALESCE(after_id, '00000000-0000-0000-0000-000000000000')
                 )
-                AND NOT COALESCE(m.metadata ? 'erased', false)
+                AND NOT COALESCE(m.content = '' AND m.metadata @> '{"erased": true}', false)
                 AND NOT EXISTS (
                     SELECT FROM legal_holds AS hold
                     LEFT JOIN customer_redirects AS living ON living.absorbed_id = hold.customer_id

@@ -23,7 +23,7 @@ _FACTS = frozenset(
         "reply_to", "sent_at", "subject",
     }
 )  # fmt: skip
-RESERVED = _FACTS | DECIDED | {"actor", "answers", "delivery", "internal"}
+RESERVED = _FACTS | DECIDED | {"actor", "answers", "delivery", "erased", "internal"}
 """Names in a message's ``extra`` that are the package's own."""
 
 

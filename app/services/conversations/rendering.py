@@ -115,8 +115,9 @@ def render_reply(
         raise TicketNotFound(values["ticket_id"])
     unit = unit or LENGTH_UNITS.get(row.channel, LengthUnit.CHARACTERS)
     fitting = shortened(body, row.max_response_length, unit) if shorten else body
-    if length_of(fitting, unit) > row.max_response_length:
-        raise ResponseTooLong(length_of(fitting, unit), row.max_response_length, unit)
+    # Of a limit that plain SQL has set to nothing, nothing is left.
+    if not fitting or length_of(fitting, unit) > row.max_response_length:
+        raise ResponseTooLong(length_of(body, unit), row.max_response_length, unit)
     template = row.response_template or "{{response_body}}"
     check_template(template)
     blanks = {

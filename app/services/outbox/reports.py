@@ -62,7 +62,8 @@ _REPORTED = as_message(
                 OR delivery_status = 'failed' AND metadata -> 'delivery' ? 'failed_at' THEN :status
             ELSE delivery_status
         END,
-        metadata = COALESCE(metadata, '{}') || jsonb_build_object(
+        metadata = CASE jsonb_typeof(metadata) WHEN 'object' THEN metadata ELSE '{}' END
+            || jsonb_build_object(
             'delivery', CASE
                 WHEN delivery_status = ANY (:not_told) AND NOT COALESCE(
                     delivery_status = 'failed' AND metadata -> 'delivery' ? 'failed_at', false

@@ -75,7 +75,8 @@ _SENT = as_message(
             WHEN delivery_status <> 'failed' OR NOT metadata -> 'delivery' ? 'failed_at'
             THEN array_position(:ranks, delivery_status::text)
         END)],
-        metadata = COALESCE(metadata, '{}') || jsonb_build_object(
+        metadata = CASE jsonb_typeof(metadata) WHEN 'object' THEN metadata ELSE '{}' END
+            || jsonb_build_object(
             'delivery', jsonb_build_object('sent_at', clock_timestamp()) || CASE
                 WHEN metadata -> 'delivery' ? 'failed_at' THEN (metadata -> 'delivery') - :attempts
                 ELSE COALESCE(metadata -> 'delivery', '{}')
@@ -110,10 +111,11 @@ _FAILED = as_message(
             WHEN entry.is_last AND COALESCE(delivery_status, 'pending') = 'pending' THEN 'failed'
             ELSE delivery_status
         END,
-        metadata = COALESCE(metadata, '{}') || jsonb_build_object('delivery', jsonb_build_object(
-            'reason', :reason, 'attempts', entry.attempts, 'given_up', entry.is_last,
-            'failed_at', clock_timestamp()
-        ))
+        metadata = CASE jsonb_typeof(metadata) WHEN 'object' THEN metadata ELSE '{}' END
+            || jsonb_build_object('delivery', jsonb_build_object(
+                'reason', :reason, 'attempts', entry.attempts, 'given_up', entry.is_last,
+                'failed_at', clock_timestamp()
+            ))
     FROM entry WHERE messages.id = entry.message_id RETURNING messages.*
     """,
     message_id=Uuid(),

@@ -171,6 +171,15 @@ def test_a_long_answer_can_end_after_a_sentence(session):
     assert RENDER(session, chat.id, "Short.", shorten=True).is_shortened is False
 
 
+@pytest.mark.parametrize("limit", [0, -5])
+def test_a_limit_that_leaves_nothing_loses_no_answer(session, limit):
+    chat = conversation("whatsapp")
+    session.execute(text("UPDATE channel_configs SET max_response_length = :limit"), {"limit": limit})
+    for shorten in (False, True):
+        with pytest.raises(ResponseTooLong):
+            RENDER(session, chat.id, "Yes. No.", shorten=shorten)
+
+
 @pytest.mark.parametrize(
     ("body", "limit", "unit", "expected"),
     [

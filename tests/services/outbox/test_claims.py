@@ -154,6 +154,13 @@ def test_a_name_goes_only_to_whom_the_channel_proved(session):
     assert names == {"email": "Ana Ångström", "web_form": "Anita"}
 
 
+def test_a_name_that_nobody_can_see_is_no_name(session):
+    first = conversations.ingest(session, mail())
+    session.execute(text("UPDATE customers SET name = :name"), {"name": "\u3164"})
+    answer(session, first.conversation_id)
+    assert outbox.claim(session)[0].to_name is None
+
+
 def test_the_author_of_a_form_is_answered_by_mail_and_answers_into_the_same_conversation(session):
     first = conversations.ingest(session, form(subject="Where is it?"))
     message = answer(session, first.conversation_id)
@@ -217,14 +224,19 @@ def test_a_form_s_answer_by_mail_waits_while_either_channel_is_switched_off(sess
     assert [delivery.message_id for delivery in outbox.claim(session, forms_from=ACCOUNT)] == [message.id]
 
 
-def test_a_name_that_nobody_can_see_is_no_name(session):
-    conversations.ingest(session, mail())
-    session.execute(text("UPDATE customers SET name = :name"), {"name": "\u3164"})
-    answer(session, session.scalars(text("SELECT id FROM conversations")).one())
+@pytest.mark.parametrize("files", ['"see folder"', "[1]", '{"filename": "a.png"}', "null"])
+def test_what_another_backend_puts_in_place_of_files_holds_up_nobody(session, files):
+    message = answer(session, conversations.ingest(session, mail()).conversation_id)
+    other = answer(session, conversations.ingest(session, mail(sender=(BEN,))).conversation_id)
+    session.execute(
+        text("UPDATE messages SET metadata = jsonb_set(metadata, '{attachments}', :files) WHERE id = :id"),
+        {"files": files, "id": message.id},
+    )
 
-    (delivery,) = outbox.claim(session)
+    claimed = outbox.claim(session)
 
-    assert delivery.to_name is None
+    assert [delivery.message_id for delivery in claimed] == [message.id, other.id]
+    assert claimed[0].attachments == ()
 
 
 def test_a_message_that_comes_to_stand_first_waits_for_the_sender_who_has_a_later_one(session):

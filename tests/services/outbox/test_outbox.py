@@ -128,6 +128,23 @@ def test_pauses_grow_and_after_the_last_attempt_a_message_is_given_up_visibly(se
     assert session.get(OutboxEntry, following.id).attempts == 1
 
 
+@pytest.mark.parametrize("stored", ["null", '["x"]', '"x"'])
+def test_whatever_another_backend_keeps_beside_a_message_its_delivery_is_told(session, stored):
+    message = answer(session, asked(session).conversation_id)
+    outbox.claim(session)
+    overwrite = text("UPDATE messages SET metadata = CAST(:stored AS jsonb) WHERE id = :id")
+    for tell in (
+        lambda: outbox.failed(session, message.id, reason="busy"),
+        lambda: outbox.sent(session, message.id, provider_message_id="<1@mailer.example>"),
+        lambda: outbox.record_delivery(
+            session,
+            report("read", "<1@mailer.example>", channel="email", account=ACCOUNT),
+        ),
+    ):
+        session.execute(overwrite, {"stored": stored, "id": message.id})
+        assert tell().extra["delivery"]
+
+
 def test_a_permanent_failure_is_not_tried_again_and_a_time_of_the_provider_s_counts(session):
     first, other = asked(session), asked(session, sender=(BEN,))
     doomed, later = answer(session, first.conversation_id), answer(session, other.conversation_id)

@@ -47,6 +47,14 @@ def test_old_messages_lose_their_words_and_stay_counted(session):
     assert all_batches(session, older_than=YEAR, what="messages") == [0]
 
 
+@pytest.mark.parametrize("extra", ['["erased"]', '"erased"', '{"erased": true}'])
+def test_what_only_looks_emptied_loses_its_words_too(session, extra):
+    MessageFactory(created_at=LONG_AGO, content="Old words")
+    session.execute(text("UPDATE messages SET metadata = CAST(:extra AS jsonb)"), {"extra": extra})
+    assert all_batches(session, older_than=YEAR, what="messages") == [1]
+    assert all_batches(session, older_than=YEAR, what="messages") == [0]
+
+
 def test_messages_under_a_legal_hold_keep_their_words(session):
     held = MessageFactory(created_at=LONG_AGO, content="Evidence")
     hold = privacy.place_hold(session, held.customer_id, actor="human:7", reason="a trial")
