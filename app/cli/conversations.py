@@ -183,7 +183,10 @@ def _conversation_id(session: Session, reference: str) -> UUID:
     conversation_id = uuid_or_none(reference)
     if conversation_id is not None:
         return conversation_id
-    ticket = tickets.get_ticket(session, reference)
+    try:
+        ticket = tickets.get_ticket(session, reference)
+    except InvalidValue:
+        raise InvalidValue("conversation", "is neither an id nor a ticket's number") from None
     if ticket.conversation_id is None:
         raise NotFound(f"{ticket.ticket_number} has no conversation")
     return ticket.conversation_id

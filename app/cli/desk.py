@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from .. import migrations
 from ..database import make_engine, make_session_factory
 from ..embeddings import Embedder, get_embedder
-from ..errors import MigrationError, NotFound
+from ..errors import InvalidValue, MigrationError, NotFound
 from ..models import Customer, IdentifierType
 from ..schemas import Identifier
 from ..services import identity, merging
@@ -82,6 +82,8 @@ def find_customer(session: Session, reference: str, region: str | None) -> Custo
         NotFound: there is none.
         InvalidValue: it is none of the three.
     """
+    if not reference.strip():
+        raise InvalidValue("customer", "is empty")
     customer_id = uuid_or_none(reference)
     if customer_id is not None:
         return session.get_one(Customer, merging.current_customer_id(session, customer_id))
