@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from ..errors import InvalidValue
 from .cursors import AsynchronousCursor, SyncCursor
-from .rollbacks import AsynchronousConnection, SyncConnection
 from .urls import normalize_url, require_tls
 
 if TYPE_CHECKING:
@@ -81,7 +80,6 @@ def make_engine(
     )
     engine_options["connect_args"].setdefault("cursor_factory", SyncCursor)
     engine = create_engine(address, **engine_options)
-    engine.dialect.connect = SyncConnection.connect  # type: ignore[assignment, method-assign]
     _prepare(engine)
     return engine
 
@@ -107,7 +105,6 @@ def make_async_engine(
         allow_insecure_tls=allow_insecure_tls,
     )
     engine_options["connect_args"].setdefault("cursor_factory", AsynchronousCursor)
-    engine_options["connect_args"].setdefault("async_creator_fn", AsynchronousConnection.connect)
     engine = create_async_engine(address, **engine_options)
     _prepare(engine.sync_engine)
     return engine
