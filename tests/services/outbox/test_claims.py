@@ -6,30 +6,16 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 
 from app.channels import email
 from app.errors import ConversationNotFound, InvalidValue, WindowClosed
-from app.models import Channel, ChannelConfig, DeliveryStatus, EarlyDeliveryReport, OutboxEntry
+from app.models import Channel, ChannelConfig, DeliveryStatus, OutboxEntry
 from app.schemas import Delivery, DeliveryReport, Identifier, OutboundMessage
 from app.services import channel_settings, conversations, outbox, tickets
 from app.testing import TicketFactory
 from tests.services.conversations._messages import ACCOUNT, BEN, EMAIL, NUMBER, form, mail, whatsapp
-
-WHATSAPP = {"channel": "whatsapp", "account": "+14155238886"}
-MAIL = {"channel": "email", "account": ACCOUNT}
-
-
-def answer(session, conversation_id, content="Open Settings.", **facts):
-    outbound = OutboundMessage(content=content, **facts)
-    return conversations.reply(session, conversation_id, outbound, actor="human:7")
-
-
-def pass_time(session, **interval):
-    session.execute(
-        text("UPDATE outbox SET due_at = due_at - :span, queued_at = queued_at - :span"),
-        {"span": timedelta(**interval)},
-    )
+from tests.services.outbox._answers import MAIL, WHATSAPP, answer, pass_time
 
 
 def age(session, message_id, **interval):
@@ -252,73 +238,6 @@ def test_the_word_of_a_sender_whose_lease_has_ended_does_not_disturb_the_next_on
     outbox.failed(session, message.id, reason="no route", attempt=quick.attempt)
     session.expire_all()
     assert session.get_one(OutboxEntry, message.id).due_at < due_at
-
-
-def test_what_a_provider_reports_on_has_left_although_nobody_lived_to_say_so(session):
-    message = answer(session, conversations.ingest(session, mail()).conversation_id)
-    (delivery,) = outbox.claim(session)
-    report = DeliveryReport(provider_message_id=delivery.provider_message_id, status="delivered", **MAIL)
-
-    assert outbox.record_delivery(session, report) is message
-
-    pass_time(session, hours=1)
-    assert outbox.claim(session) == []
-    outbox.sent(session, message.id, provider_message_id=delivery.provider_message_id)
-    assert message.delivery_status is DeliveryStatus.DELIVERED
-
-
-def test_a_report_finds_the_message_by_our_own_id_where_the_provider_repeats_it(session):
-    message = answer(session, conversations.ingest(session, whatsapp()).conversation_id)
-    other = answer(session, conversations.ingest(session, mail(sender=(BEN,))).conversation_id)
-    outbox.claim(session)
-    facts = {**WHATSAPP, "provider_message_id": "wamid.1", "status": "delivered"}
-
-    # Another account's message is not this webhook's affair.
-    assert outbox.record_delivery(session, DeliveryReport(message_id=other.id, **facts)) is None
-    assert outbox.record_delivery(session, DeliveryReport(message_id=message.id, **facts)) is message
-    assert outbox.record_delivery(session, DeliveryReport(**facts | {"status": "read"})) is message
-    assert message.delivery_status is DeliveryStatus.READ
-    assert session.get(OutboxEntry, message.id) is None
-
-
-@pytest.mark.parametrize("status", ["delivered", "read"])
-def test_a_bounce_after_delivery_is_told_and_not_lost(session, status):
-    message = answer(session, conversations.ingest(session, whatsapp()).conversation_id)
-    outbox.sent(session, message.id, provider_message_id="SM1")
-    facts = {**WHATSAPP, "provider_message_id": "SM1"}
-    outbox.record_delivery(session, DeliveryReport(status=status, **facts))
-    outbox.record_delivery(session, DeliveryReport(status="failed", code="63016", reason="blocked", **facts))
-    outbox.record_delivery(session, DeliveryReport(status="read", **facts))
-
-    delivery = message.extra["delivery"]
-    assert (message.delivery_status, delivery["status"]) == ("read", "read")
-    assert delivery["late_failure"] == {"status": "failed", "code": "63016", "reason": "blocked"}
-    assert "reason" not in delivery
-
-
-def test_a_bounce_that_is_quicker_than_the_sender_stays_a_bounce(session):
-    message = answer(session, conversations.ingest(session, mail()).conversation_id)
-    (delivery,) = outbox.claim(session)
-    name = delivery.provider_message_id.strip("<>")
-    bounce = DeliveryReport(provider_message_id=name, status="failed", code="5.1.1", reason="unknown", **MAIL)
-
-    outbox.record_delivery(session, bounce)
-    for _ in range(2):
-        outbox.sent(session, message.id, provider_message_id=delivery.provider_message_id)
-
-    assert message.delivery_status is DeliveryStatus.FAILED
-    assert message.extra["delivery"]["reason"] == "unknown"
-    assert session.scalar(select(func.count()).select_from(EarlyDeliveryReport)) == 0
-
-
-def test_what_was_given_up_and_left_all_the_same_is_no_failure(session):
-    message = answer(session, conversations.ingest(session, whatsapp()).conversation_id)
-    outbox.claim(session)
-    outbox.failed(session, message.id, reason="timeout", permanent=True)
-    outbox.sent(session, message.id, provider_message_id="SM1")
-
-    assert message.delivery_status is DeliveryStatus.PENDING
-    assert set(message.extra["delivery"]) == {"sent_at"}
 
 
 def test_an_id_is_kept_for_the_account_that_it_was_claimed_for(session):
