@@ -1,6 +1,10 @@
 import gc
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
+
+from tests._processes import Processes
 
 pytest_plugins = ["app.testing.plugin"]
 
@@ -27,3 +31,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if marker := item.get_closest_marker("own_connection"):
                 item.add_marker(pytest.mark.skip(f"a pooler in transaction mode: {marker.args[0]}"))
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Processes]:
+    """Runs commands in processes of their own, without each importing everything."""
+    with closing(Processes()) as processes:
+        yield processes

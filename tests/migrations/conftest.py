@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -22,8 +21,8 @@ from sqlalchemy.pool import NullPool
 
 from app import migrations
 from app.testing import Databases, provision
+from tests._processes import Processes
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 # What differs between any two databases, or belongs to no revision.
 NOISE = re.compile(
     r"\s*$|--|SET |SELECT pg_catalog\.set_config|\\(un)?restrict |.*EXTENSION.* pgcrypto\b"
@@ -153,19 +152,12 @@ def raw_ddl() -> str:
 
 
 @pytest.fixture
-def alembic() -> Callable[..., subprocess.CompletedProcess[str]]:
+def alembic(processes: Processes) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the ``alembic`` command as a pipeline does, on the database of ``url``."""
 
     def run(*arguments: str, url: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
         inherited = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-        return subprocess.run(
-            [sys.executable, "-m", "alembic", *arguments],
-            cwd=CHECKOUT,
-            env=inherited | ({} if url is None else {"DATABASE_URL": url}) | environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        named = {} if url is None else {"DATABASE_URL": url}
+        return processes.run("alembic", *arguments, env=inherited | named | environment)
 
     return run

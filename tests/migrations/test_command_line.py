@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -185,13 +188,21 @@ def without_vector():
         ("0.7.4", "crm: pgvector 0.7.4 is too old: 0.8 or newer is needed (ALTER EXTENSION vector UPDATE)"),
     ],
 )
-def test_a_server_without_a_recent_pgvector_is_one_clear_line(alembic, without_vector, version, message):
+def test_a_server_without_a_recent_pgvector_is_one_clear_line(without_vector, version, message):
     folder, control, original = without_vector
     control.unlink(missing_ok=True)
     if version is not None:
         lines = [line for line in original.splitlines() if not line.startswith("default_version")]
         control.write_text("\n".join([*lines, f"default_version = '{version}'", ""]))
-    done = alembic("upgrade", "head", PYTHONPATH=str(folder), CRM_EMBEDDED_DIR=str(folder / "data"))
+    ours = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        cwd=CHECKOUT,
+        env=ours | {"PYTHONPATH": str(folder), "CRM_EMBEDDED_DIR": str(folder / "data")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, last_line(done)) == (1, message)
 
 

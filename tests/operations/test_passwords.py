@@ -6,8 +6,6 @@ import asyncio
 import logging
 import os
 import shutil
-import subprocess
-import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,17 +66,6 @@ def shown(url: URL, output: str) -> bool:
     )
 
 
-def run(url: URL, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=CHECKOUT,
-        env=os.environ | {"DATABASE_URL": spelled(url)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_engines_and_migrations_log_in(url):
     engine = make_engine(spelled(url))
     with engine.connect() as connection:
@@ -99,15 +86,15 @@ def test_engines_and_migrations_log_in(url):
 
 @pytest.mark.parametrize("url", ODD[:1], indirect=True)
 @pytest.mark.parametrize("command", [("alembic", "current", "--verbose"), ("app", "doctor")])
-def test_the_command_lines_log_in_and_do_not_show_it(url, command):
-    done = run(url, *command)
+def test_the_command_lines_log_in_and_do_not_show_it(processes, url, command):
+    done = processes.run(*command, env=os.environ | {"DATABASE_URL": spelled(url)})
 
     assert "crm: database postgresql+psycopg://odd:***@" in done.stderr
     assert not shown(url, done.stdout + done.stderr)
     assert done.returncode in {0, 4}
 
 
-def test_a_wrong_one_is_not_shown_either(url, caplog):
+def test_a_wrong_one_is_not_shown_either(processes, url, caplog):
     wrong = url.set(password=f"{url.password}-wrong")
     engine = make_engine(spelled(wrong))
     caplog.set_level(logging.DEBUG)
@@ -123,7 +110,8 @@ def test_a_wrong_one_is_not_shown_either(url, caplog):
     for output in (str(caught.value), trace, str(refused.value), health, caplog.text):
         assert not shown(wrong, output)
     if url.password == ODD[0]:
-        assert not shown(wrong, run(wrong, "alembic", "current").stderr)
+        done = processes.run("alembic", "current", env=os.environ | {"DATABASE_URL": spelled(wrong)})
+        assert not shown(wrong, done.stderr)
 
 
 def test_what_describes_an_engine_or_the_settings_hides_it(url, caplog, monkeypatch):
@@ -163,20 +151,13 @@ def test_one_among_the_options_is_hidden_like_any_other():
         "postgresql://ann:8hid@den8?x=1&y@localhost/crm",
     ],
 )
-def test_an_at_sign_that_is_not_encoded_is_refused_and_nothing_of_the_password_is_shown(url):
+def test_an_at_sign_that_is_not_encoded_is_refused_and_nothing_of_the_password_is_shown(processes, url):
     """SQLAlchemy would take what stands behind it for the host, and show it."""
     with pytest.raises(InvalidValue, match="write it as %40") as refused:
         make_engine(url)
     assert "den8" not in str(refused.value)
 
-    ran = subprocess.run(
-        [sys.executable, "-m", "alembic", "current"],
-        cwd=CHECKOUT,
-        env=os.environ | {"DATABASE_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ran = processes.run("alembic", "current", env=os.environ | {"DATABASE_URL": url})
     assert ran.returncode == 1
     assert "den8" not in ran.stdout + ran.stderr
 
