@@ -17,13 +17,14 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 _WAITING = """
-import json, os, runpy, sys
+import json, os, runpy, signal, sys
 import alembic.autogenerate, alembic.config, sqlalchemy.dialects.postgresql.psycopg
 import crm_digital_fte.migrations, crm_digital_fte.schemas
 for line in sys.stdin:
     module, arguments, variables, files = json.loads(line)
     pid = os.fork()
     if pid == 0:
+        signal.alarm(60)
         os.environ.clear()
         os.environ.update(variables)
         for number, name in enumerate(files):
