@@ -34,7 +34,7 @@ def hits(articles: Sequence[KnowledgeHit], *, length: int) -> Table:
     table.columns[1].ratio = 1
     for hit in articles:
         table.add_row(
-            f"{hit.score if hit.similarity is None else hit.similarity:.2f}",
+            f"{hit.score:.2f}",
             Group(safe(hit.title, "bold"), excerpt(hit.content, length, "dim")),
             hit.category.value,
         )
