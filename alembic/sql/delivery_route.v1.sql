@@ -1,7 +1,8 @@
 -- The way out of a conversation: the route that was used last, on a channel that is switched on.
 --
 -- by_channel and by_account are what it is sent by: the answer to a form goes by mail from forms_from, if that
--- is given, and waits while either of the two is switched off. The few routes of a conversation are sorted, also for a caller who may not (claim_outbox).
+-- is given, and waits while either of the two is switched off. The few routes of a conversation are sorted, also
+-- for a caller who may not (claim_outbox).
 CREATE OR REPLACE FUNCTION delivery_route(of_conversation uuid, forms_from text)
 RETURNS TABLE (
     channel text, account text, identifier_type text, identifier_value text, address text, group_id text,
