@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapper
 
 from app import cli, errors
-from app.cli import desk
+from app.cli import program
 from app.errors import CRMError
 from app.models import TRANSITIONS, Base
 from app.settings import Settings
@@ -89,7 +89,7 @@ def describe_commands() -> str:
     for module in pkgutil.iter_modules(cli.__path__):
         # They add their commands.
         import_module(f"app.cli.{module.name}")
-    command = _in_order(typer.main.get_command(desk.crm))
+    command = _in_order(typer.main.get_command(program.crm))
     text = typer.cli.get_docs_for_click(
         obj=command, ctx=command.make_context("crm", [], resilient_parsing=True), name="crm"
     )

@@ -13,8 +13,8 @@ from ..embeddings import Embedder
 from ..errors import InvalidValue, file_problem
 from ..schemas import Calibration, ObjectType, SearchMode
 from ..services import search
-from .desk import example, make_embedder, open_database
-from .knowledge import knowledge
+from .desk import make_embedder, open_database
+from .program import example, knowledge
 from .show.json import JsonOption, print_json
 
 _FEW = 100

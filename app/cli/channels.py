@@ -15,14 +15,12 @@ from ..errors import InvalidValue, file_problem
 from ..models import Channel, ChannelSettingChange, ChannelTone
 from ..schemas import ChannelSettings, ChannelSettingsChanges
 from ..services import channel_settings
-from .desk import crm, example, open_database
+from .desk import open_database
+from .program import channels, example
 from .show.json import JsonOption, print_json
 from .show.tables import console, facts, new_table, safe
 
 _LEAST_REASON = 16
-
-channels = typer.Typer(help="How we talk on each channel: length, tone, template.", no_args_is_help=True)
-crm.add_typer(channels, name="channels")
 
 
 @channels.command("show", epilog=example("channels show email"))

@@ -17,7 +17,9 @@ from ..schemas import Awaiting, ConversationDetails, OutboundMessage, Page, Rend
 from ..services import conversations as service
 from ..services import identity, tickets
 from ..services import timeline as timelines
-from .desk import PERSON, Limit, crm, example, find_customer, open_database, uuid_or_none
+from .desk import PERSON, Limit, open_database, uuid_or_none
+from .people import find_customer
+from .program import crm, example
 from .show import conversations as show
 from .show.json import BeforeOption, JsonOption, page, print_json
 from .show.tables import console, safe

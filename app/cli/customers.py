@@ -13,15 +13,12 @@ from ..errors import MergeBlocked
 from ..models import Customer
 from ..schemas import MergePlan, NormalizationReport, Uncanonical
 from ..services import duplicates, identity, merging
-from .desk import PERSON, Database, Limit, crm, example, find_customer, open_database
+from .desk import PERSON, Database, Limit, open_database
+from .people import find_customer
+from .program import customers, example
 from .show import customers as show
 from .show.json import JsonOption, print_json
 from .show.tables import console
-
-customers = typer.Typer(
-    help="Customers who are one person, and what was decided about them.", no_args_is_help=True
-)
-crm.add_typer(customers, name="customers")
 
 Reason = Annotated[str, typer.Option(help="Why; it is kept with the decision.")]
 Actor = Annotated[str, typer.Option(help="Who decides.")]

@@ -1,8 +1,7 @@
-"""What the commands share: the program itself, the database, the embedder, and who is meant."""
+"""What the commands share: the database, the embedder, and what several take."""
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,19 +15,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from .. import migrations
 from ..database import make_engine, make_session_factory
 from ..embeddings import Embedder, get_embedder
-from ..errors import InvalidValue, MigrationError, NotFound
-from ..models import Customer, IdentifierType
-from ..schemas import Identifier
-from ..services import identity, merging
+from ..errors import MigrationError
 from ..settings import Settings, load_settings
-
-crm = typer.Typer(
-    help="The CRM data layer on the command line. The database is the one that DATABASE_URL names; "
-    "without it an embedded PostgreSQL is started.",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-)
 
 PERSON = "An email address, a phone or WhatsApp number, or an id."
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many to show at most.")]
@@ -75,58 +63,8 @@ def make_embedder(settings: Settings) -> Embedder:
     return get_embedder(settings.embedder, **{name: value for name, value in options.items() if value})
 
 
-def find_customer(session: Session, reference: str, region: str | None) -> Customer:
-    """The customer with this address, number or id.
-
-    Raises:
-        NotFound: there is none.
-        InvalidValue: it is none of the three.
-    """
-    if not reference.strip():
-        raise InvalidValue("customer", "is empty")
-    customer_id = uuid_or_none(reference)
-    if customer_id is not None:
-        return session.get_one(Customer, merging.current_customer_id(session, customer_id))
-    if "@" in reference:
-        kind = IdentifierType.EMAIL
-    elif region and not any(map(str.isalpha, reference)):
-        # Digits alone are dialled at home; as a WhatsApp id they would begin with the country code.
-        kind = IdentifierType.PHONE
-    else:
-        kind = IdentifierType.WHATSAPP
-    identifier = Identifier(type=kind, value=reference)
-    customer = identity.find_customer(session, identifier, default_region=region)
-    if customer is None:
-        raise NotFound("there is no customer with this address or number")
-    return customer
-
-
-def example(arguments: str) -> str:
-    """How the help of a command shows one call of it."""
-    return f"Example: crm {arguments}"
-
-
 def uuid_or_none(text: str) -> UUID | None:
     try:
         return UUID(text)
     except ValueError:
         return None
-
-
-def _show_version(is_wanted: bool) -> None:
-    if is_wanted:
-        try:
-            typer.echo(f"crm {importlib.metadata.version('crm-digital-fte')}")
-        except importlib.metadata.PackageNotFoundError:
-            typer.echo("crm, from a checkout that is not installed")
-        raise typer.Exit
-
-
-@crm.callback()
-def _options(
-    _: Annotated[
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
-    ] = False,
-) -> None:
-    """Takes the options that stand before the command."""

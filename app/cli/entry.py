@@ -1,4 +1,7 @@
-"""The entry point of ``crm``: runs the commands, and turns what goes wrong into one line."""
+"""The entry point of ``crm``: runs the commands, and turns what goes wrong into one line.
+
+Help, ``--version`` and completion import neither SQLAlchemy nor a command's module.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,6 @@ import os
 import sys
 from contextlib import suppress
 from typing import NoReturn
-
-from sqlalchemy.exc import SQLAlchemyError
-
-from ..errors import CRMError, SchemaDiffers, explain, file_problem
 
 _CTRL_C = 130
 _PIPE_WIDTH = 200
@@ -24,43 +23,43 @@ def main() -> None:
             # A terminal that cannot show a customer's emoji is no reason to fail.
             stream.reconfigure(errors="replace")
     try:
-        # Their packages are an extra; they add their commands.
-        from . import (  # noqa: PLC0415
-            calibration,  # noqa: F401
-            channels,  # noqa: F401
-            conversations,  # noqa: F401
-            customers,  # noqa: F401
-            imports,  # noqa: F401
-            indexes,  # noqa: F401
-            messages,  # noqa: F401
-            operations,  # noqa: F401
-            privacy,  # noqa: F401
-            reports,  # noqa: F401
-            tickets,  # noqa: F401
-        )
-        from .desk import crm  # noqa: PLC0415
-
-        layout = {}
-        if not (sys.stdout.isatty() or "COLUMNS" in os.environ):
-            # Help in plain lines, without boxes, and none of it cut.
-            crm.rich_markup_mode = None
-            layout = dict.fromkeys(("terminal_width", "max_content_width"), _PIPE_WIDTH)
-        crm(prog_name="crm", **layout)
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(_CTRL_C)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"rich", "typer"}:
             raise
         _fail("the command line is not installed: pip install 'crm-digital-fte[cli]'")
-    except (CRMError, SQLAlchemyError) as error:
-        if _is_of_ctrl_c(error):
-            sys.exit(_CTRL_C)
-        failure = explain(error)
-        _fail(*(str(failure).split("\n") if isinstance(failure, SchemaDiffers) else [str(failure)]))
-    except OSError as error:
+    except Exception as error:
+        _explain(error)
+
+
+def _run() -> None:
+    from .program import crm, program  # noqa: PLC0415 - typer is an extra
+
+    layout = {}
+    if not (sys.stdout.isatty() or "COLUMNS" in os.environ):
+        # Help in plain lines, without boxes, and none of it cut.
+        crm.rich_markup_mode = None
+        layout = dict.fromkeys(("terminal_width", "max_content_width"), _PIPE_WIDTH)
+    program()(prog_name="crm", **layout)
+
+
+def _explain(error: Exception) -> NoReturn:
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - slow to import
+
+    from ..errors import CRMError, SchemaDiffers, explain, file_problem  # noqa: PLC0415 - slow to import
+
+    if isinstance(error, OSError):
         # Files that a command is given have errors of their own.
         _discard_output()
         _fail(f"the input cannot be read or the output not be written: {file_problem(error)}")
-    except KeyboardInterrupt:
+    if not isinstance(error, CRMError | SQLAlchemyError):
+        raise error
+    if _is_of_ctrl_c(error):
         sys.exit(_CTRL_C)
+    failure = explain(error)
+    _fail(*(str(failure).split("\n") if isinstance(failure, SchemaDiffers) else [str(failure)]))
 
 
 def _open_what_is_closed() -> None:

@@ -19,8 +19,9 @@ from .. import channels
 from ..errors import CRMError, InvalidPayload, NotFound, OwnMessage, UnwantedMessage, file_problem
 from ..schemas import ImportReport
 from ..services import bulk
-from .desk import Database, crm, example, open_database
+from .desk import Database, open_database
 from .inbox import STANDARD_INPUT, beginning_of
+from .program import crm, example
 from .show.json import JsonOption, print_json
 from .show.tables import Patience, console, plain
 

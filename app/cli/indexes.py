@@ -14,8 +14,8 @@ from ..errors import Conflict
 from ..operations import search_indexes
 from ..schemas import EmbeddingEstimate, EmbeddingStatus, ObjectType
 from ..services import indexing
-from .desk import example, make_embedder, open_database
-from .knowledge import knowledge
+from .desk import make_embedder, open_database
+from .program import example, knowledge
 from .show.json import JsonOption, print_json
 from .show.tables import Patience, console, new_table, safe
 

@@ -21,12 +21,10 @@ from ..models import KnowledgeCategory
 from ..schemas import ArticleSummary, FolderReport, IngestReport
 from ..services import indexing
 from ..services import knowledge as service
-from .desk import Limit, crm, example, make_embedder, open_database, uuid_or_none
+from .desk import Limit, make_embedder, open_database, uuid_or_none
+from .program import example, knowledge
 from .show.json import JsonOption, print_json
 from .show.tables import Patience, console, new_table, on_one_line, plain, safe
-
-knowledge = typer.Typer(help="The articles that questions are answered from.", no_args_is_help=True)
-crm.add_typer(knowledge, name="knowledge")
 
 _FATES = ("added", "changed", "unchanged", "removed")
 

@@ -20,7 +20,7 @@ from ..models import KnowledgeCategory
 from ..schemas import ImportReport, Ingested, Outcome, SearchMode
 from ..services import conversations, indexing, knowledge, search, timeline
 from . import demo
-from .desk import PERSON, Limit, crm, example, find_customer, make_embedder, open_database
+from .desk import PERSON, Limit, make_embedder, open_database
 from .imports import (
     ArchivedOption,
     Mails,
@@ -31,6 +31,8 @@ from .imports import (
     say_left_out,
 )
 from .inbox import Worked, files_in, sorted_out, work_through
+from .people import find_customer
+from .program import crm, example
 from .show import messages as show
 from .show.json import BeforeOption, JsonOption, page, print_json
 from .show.tables import Patience, console, new_table, plain, safe, watched

@@ -12,8 +12,8 @@ from rich.text import Text
 from ..operations import roles as service
 from ..operations.doctor import Finding, Report, Severity, examine
 from ..settings import load_settings
-from .desk import crm, example, open_database
-from .schema import db
+from .desk import open_database
+from .program import crm, db, example
 from .show.json import JsonOption, print_json
 from .show.tables import console, safe
 

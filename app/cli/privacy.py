@@ -13,8 +13,10 @@ from ..database import transaction
 from ..errors import UnderLegalHold
 from ..schemas import ErasurePlan, ErasureReport
 from ..services import privacy
-from .customers import Actor, DryRun, Reason, Yes, customers
-from .desk import PERSON, example, find_customer, open_database
+from .customers import Actor, DryRun, Reason, Yes
+from .desk import PERSON, open_database
+from .people import find_customer
+from .program import customers, example
 from .show.json import JsonOption, print_json
 from .show.tables import console, moment, new_table, safe
 

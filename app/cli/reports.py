@@ -16,7 +16,8 @@ from ..embeddings import Embedder
 from ..errors import InvalidValue, file_problem
 from ..schemas import TicketGrouping
 from ..services import metrics, search
-from .desk import crm, example, make_embedder, open_database
+from .desk import make_embedder, open_database
+from .program import crm, example
 from .show import page as html_page
 from .show import tickets as show
 from .show.json import JsonOption, print_json

@@ -13,11 +13,9 @@ import typer
 from .. import migrations
 from ..errors import SchemaDiffers
 from ..settings import load_settings
-from .desk import Database, crm, example, open_database
+from .desk import Database, open_database
+from .program import db, example
 from .show.json import JsonOption, print_json
-
-db = typer.Typer(help="Bring the database's schema up or down.", no_args_is_help=True)
-crm.add_typer(db, name="db")
 
 Revision = Annotated[str, typer.Argument(metavar="REVISION", help="A revision, or a step such as +1 or -1.")]
 _STEPS = {"ignore_unknown_options": True}  # -1 is a revision here

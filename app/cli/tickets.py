@@ -15,18 +15,13 @@ from ..models import Channel, Ticket, TicketCategory, TicketPriority, TicketStat
 from ..schemas import HistoryFinding, TicketRegression
 from ..services import conversations, identity
 from ..services import tickets as service
-from .desk import PERSON, Limit, crm, example, find_customer, open_database
+from .desk import PERSON, Limit, open_database
+from .people import find_customer
+from .program import crm, example, tickets
 from .show import conversations as show_conversations
 from .show import tickets as show
 from .show.json import BeforeOption, JsonOption, page, print_json
 from .show.tables import console
-
-tickets = typer.Typer(
-    help="List tickets, and look after them.",
-    invoke_without_command=True,
-    epilog=example("tickets --status open --priority high"),
-)
-crm.add_typer(tickets, name="tickets")
 
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day, UTC.")]
 Days = Annotated[int, typer.Option(min=1, max=36_500)]

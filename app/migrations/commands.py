@@ -26,7 +26,6 @@ from ..errors import (
     explain,
     sqlstate,
 )
-from ..models import Base
 from ..settings import Settings
 from . import catalogue
 from .requirements import require_public
@@ -247,6 +246,8 @@ def is_not_our_name(name: str | None, type_: str, _parents: Mapping[str, str | N
     Foreign keys to them are compared all the same. ``include_object`` is needed beside it where the models
     that are compared include ours.
     """
+    from ..models import Base  # noqa: PLC0415 - slow to import, and needed here alone
+
     return type_ != "table" or name not in {*Base.metadata.tables, "alembic_version"}
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import typer.main
 
 from app import cli
-from app.cli import desk
+from app.cli import program
 
 
 def all_commands() -> dict[str, Any]:
     """Each by its words, groups that do something of their own too."""
     for module in iter_modules(cli.__path__):
         import_module(f"app.cli.{module.name}")
-    return dict(_below(typer.main.get_command(desk.crm), ""))
+    return dict(_below(typer.main.get_command(program.crm), ""))
 
 
 def _below(command: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ import pytest
 import typer
 import typer.main
 
-from app.cli import desk
+from app.cli import program
 
 from .commands import all_commands
 
@@ -33,7 +33,7 @@ UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 def taken(words: list[str]) -> None:
     """The words are parsed as the program does, down to the last command."""
     all_commands()
-    command = typer.main.get_command(desk.crm)
+    command = typer.main.get_command(program.crm)
     context = command.make_context("crm", words)
     while getattr(command, "commands", None) and context._protected_args:
         name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])

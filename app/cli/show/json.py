@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic_core import to_json
 from sqlalchemy import inspect
 
-from ...schemas import Page
+if TYPE_CHECKING:
+    from ...schemas import Page
 
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs: one JSON object on stdout.")]
 BeforeOption = Annotated[
