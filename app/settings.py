@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from .errors import InvalidValue
+from .errors import InvalidValue, refusal
 
 _LONGEST = 2_000_000
 """Seconds; PostgreSQL counts timeouts in milliseconds, up to 2^31."""
@@ -80,7 +80,7 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problem = error.errors(include_input=False, include_url=False)[0]
-        name = str(problem["loc"][0]) if problem["loc"] else "settings"
+        field, wrong = refusal(error)
+        name = field.partition(".")[0] or "settings"
         variable = name if name.isupper() else f"CRM_{name.upper()}"
-        raise InvalidValue(variable, problem["msg"]) from None
+        raise InvalidValue(variable, wrong) from None

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from fastapi import HTTPException
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError, field_validator, model_validator
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, PendingRollbackError
 from sqlalchemy.orm import Session
@@ -34,6 +34,7 @@ from app.errors import (
     from_database,
     kinds,
     problem,
+    refusal,
 )
 from app.models import TRANSITIONS, Customer, TicketStatus
 from app.schemas import Identifier, OutboundMessage
@@ -316,6 +317,51 @@ def test_what_a_schema_refuses_is_a_problem_without_the_value():
     assert problem(caught.value)["detail"].startswith("content: ")
 
 
+class Strict(BaseModel):
+    """Breaks each kind of rule that a schema has."""
+
+    number: int = 0
+    even: int = 0
+    positive: int = 1
+
+    @field_validator("even")
+    @classmethod
+    def _is_even(cls, value: int) -> int:
+        if value % 2:
+            raise ValueError("must be even")
+        return value
+
+    @field_validator("positive")
+    @classmethod
+    def _is_positive(cls, value: int) -> int:
+        assert value > 0, "must be positive"
+        return value
+
+    @model_validator(mode="after")
+    def _has_a_number(self) -> Strict:
+        if self.number == self.even:
+            raise ValueError("must have two numbers")
+        return self
+
+
+BROKEN = {
+    "a-type": ({"number": "SECRET"}, "number", "Input should be a valid integer"),
+    "a-validator": ({"even": 3}, "even", "must be even"),
+    "an-assertion": ({"positive": -3}, "positive", "must be positive"),
+    "the-whole": ({}, "", "must have two numbers"),
+}
+
+
+@pytest.mark.parametrize(("values", "field", "sentence"), BROKEN.values(), ids=BROKEN)
+def test_a_schema_s_refusal_is_the_sentence_of_its_rule_alone(values, field, sentence):
+    with pytest.raises(ValidationError) as caught:
+        Strict(**values)
+
+    assert refusal(caught.value)[0] == field
+    assert refusal(caught.value)[1].startswith(sentence)
+    assert problem(caught.value)["detail"].startswith(f"{field or 'Strict'}: {sentence}")
+
+
 REQUESTS = {
     "a-field-of-the-body": (
         {"type": "missing", "loc": ("body", "plan", "reason"), "msg": "Needed"},
@@ -332,6 +378,12 @@ def test_what_fastapi_refuses_is_a_problem_of_the_request_s_field(refusal, field
     document = problem(RequestValidationError([refusal], body={"secret": "ada@example.com"}))
     assert (document["status"], document["code"], document["field"]) == (422, "invalid_value", field)
     assert "ada@" not in json.dumps(document)
+
+
+def test_what_a_validator_of_a_request_says_is_the_sentence_alone():
+    said = {"type": "value_error", "loc": ("body", "age"), "msg": "Value error, must be even"}
+
+    assert problem(RequestValidationError([said]))["detail"] == "age: must be even"
 
 
 @pytest.mark.parametrize("kind", [HTTPException, StarletteHTTPException])

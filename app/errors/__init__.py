@@ -68,6 +68,7 @@ from .refusals import (
     from_database,
     sqlstate,
 )
+from .schemas import refusal
 
 __all__ = [
     "AlreadyAbsorbed",
@@ -126,5 +127,6 @@ __all__ = [
     "file_problem",
     "from_database",
     "problem",
+    "refusal",
     "sqlstate",
 ]

@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from .kinds import CRMError, InvalidValue
 from .refusals import explain
+from .schemas import refusal, sentence
 
 # By name: they are optional, and not imported to be told apart.
 _REQUEST_ERROR = "fastapi.exceptions.RequestValidationError"
@@ -44,7 +45,8 @@ def _meaning(error: BaseException) -> CRMError | None:
     if isinstance(error, CRMError | DBAPIError | PoolTimeout):
         return explain(error)
     if isinstance(error, ValidationError):
-        return _of_schema(error)
+        field, wrong = refusal(error)
+        return InvalidValue(field or error.title, wrong)
     return _of_request(error) if _is_a(error, _REQUEST_ERROR) else None
 
 
@@ -52,16 +54,11 @@ def _is_a(error: BaseException, name: str) -> bool:
     return name in {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
 
 
-def _of_schema(error: ValidationError) -> InvalidValue:
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    return InvalidValue(".".join(str(part) for part in first["loc"]) or error.title, first["msg"])
-
-
 def _of_request(error: Any) -> InvalidValue:
     first = error.errors()[0]
     part, *field = map(str, first["loc"])  # the part is body, query, path, header or cookie
     is_readable = first["type"] != "json_invalid"
-    return InvalidValue(".".join(field) if field and is_readable else part, first["msg"])
+    return InvalidValue(".".join(field) if field and is_readable else part, sentence(first))
 
 
 def _of_framework(error: Any) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def test_on_60_columns_no_line_is_longer(run: Run, command: str) -> None:
 
     assert ran.code in (0, 3), ran.err
     assert ran.out.strip()
-    assert [line for line in ran.out.splitlines() if len(line.rstrip()) > 60] == []
+    assert [line for line in ran.out.splitlines() if len(line) > 60] == []
 
 
 @pytest.mark.parametrize("columns", ["40", "60", "80", "100", "160"])
@@ -148,6 +148,8 @@ def test_a_reason_is_whole_at_every_width(run: Run, command: str, times: int, co
 @pytest.mark.parametrize("command", SHOWS)
 def test_a_pipe_gets_whole_lines_without_colours_or_bars(run: Run, command: str) -> None:
     shown = run(command, COLUMNS="").out
+
+    assert [line for line in shown.splitlines() if line.endswith(" ")] == []
 
     assert shown.strip()
     assert "\x1b" not in shown

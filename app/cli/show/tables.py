@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -21,6 +22,7 @@ T = TypeVar("T")
 
 _PIPE_WIDTH = 100_000
 _GAP = 2
+_FILLING = re.compile(" +$", re.MULTILINE)
 _UNITS = {
     "d": timedelta(days=1),
     "h": timedelta(hours=1),
@@ -36,8 +38,23 @@ _UNSAFE = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t
 
 def console() -> Console:
     """Standard output. In a pipe a line is as long as it is, unless COLUMNS says otherwise."""
-    is_free = not sys.stdout.isatty() and not os.environ.get("COLUMNS")
-    return Console(width=_PIPE_WIDTH) if is_free else Console()
+    if sys.stdout.isatty():
+        return Console()
+    width = None if os.environ.get("COLUMNS") else _PIPE_WIDTH
+    return Console(file=cast(IO[str], _WithoutFilling(sys.stdout)), width=width)
+
+
+class _WithoutFilling:
+    """A file whose lines do not end in the spaces that fill a table's last column."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        return self._file.write(_FILLING.sub("", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def is_pipe(console: Console) -> bool:

@@ -26,6 +26,7 @@ from ...errors import (
     NotFound,
     from_database,
     problem,
+    refusal,
 )
 from ...schemas import ToolResult
 from ...schemas.base import Schema
@@ -209,9 +210,8 @@ def _read(name: str, arguments: Mapping[str, Any] | str) -> tuple[Tool, Schema]:
         values = json.loads(arguments or "{}") if isinstance(arguments, str) else dict(arguments)
         return tool, tool.arguments.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "arguments"
-        raise InvalidValue(plain(field)[:100], first["msg"]) from None
+        field, wrong = refusal(error)
+        raise InvalidValue(plain(field or "arguments")[:100], wrong) from None
     except (TypeError, ValueError, RecursionError):
         raise InvalidValue("arguments", "must be an object in JSON") from None
 

@@ -25,6 +25,7 @@ from ...errors import (
     Unavailable,
     explain,
     file_problem,
+    refusal,
 )
 from ...schemas import ErasedBefore, ImportReport, RejectedRow
 from .._shared.checks import checked_number
@@ -206,9 +207,8 @@ def attempt(session: Session, store_one: Callable[[Session, T], R], value: T) ->
 
 def invalid(error: ValidationError) -> InvalidValue:
     """What a schema says about a row, without what the row holds."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = ".".join(map(str, first["loc"])) or "row"
-    return InvalidValue(field, first["msg"][:1].lower() + first["msg"][1:])
+    field, wrong = refusal(error)
+    return InvalidValue(field or "row", wrong[:1].lower() + wrong[1:])
 
 
 @contextmanager
