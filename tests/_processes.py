@@ -17,9 +17,12 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 _WAITING = """
-import json, os, runpy, signal, sys
+import gc, json, os, runpy, signal, sys
+gc.disable()
 import alembic.autogenerate, alembic.config, sqlalchemy.dialects.postgresql.psycopg
 import crm_digital_fte.migrations, crm_digital_fte.schemas
+gc.freeze()
+gc.enable()
 for line in sys.stdin:
     module, arguments, variables, files = json.loads(line)
     pid = os.fork()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from sqlalchemy import Engine, func, select
@@ -26,8 +27,8 @@ from app.models import (
     TicketStatus,
     TicketStatusChange,
 )
-from app.schemas import CustomerProfile, Identifier, InboundMessage
-from app.services import knowledge
+from app.schemas import CustomerProfile, Identifier, InboundMessage, SearchMode
+from app.services import knowledge, search
 from app.testing import Databases
 
 EMBEDDER = LexicalEmbedder()
@@ -40,10 +41,13 @@ def row_counts(session: Session) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def embedded(crm_databases: Databases) -> Iterator[Engine]:
-    """A database whose articles can be found."""
+    """A database whose articles can be found, and where it is measured when one answers a question."""
     url = crm_databases.clone()
     engine = make_engine(url)
-    transaction(make_session_factory(engine), knowledge.embed_missing, EMBEDDER)
+    sessions = make_session_factory(engine)
+    transaction(sessions, knowledge.embed_missing, EMBEDDER)
+    calibrate = partial(search.calibrate, embedder=EMBEDDER, mode=SearchMode.HYBRID)
+    transaction(sessions, calibrate, demo.ANSWERABLE, demo.UNANSWERABLE)
     yield engine
     engine.dispose()
     crm_databases.drop(url)

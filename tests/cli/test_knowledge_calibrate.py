@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from app.cli import calibration
 from app.embeddings import LexicalEmbedder
 from app.services import knowledge, search
 
@@ -52,12 +53,13 @@ def test_a_threshold_is_measured_kept_and_said(calibrate, crm_clone, mode):
     assert 0 <= kept["refused"] <= 1
 
 
-def test_it_is_said_in_words_with_a_warning_where_questions_are_few(calibrate):
+def test_it_is_said_in_words_with_a_warning_where_questions_are_few(calibrate, monkeypatch):
     ran = calibrate(OURS, OTHERS, "--answered", "0.75")
     assert ran.code == 0
     assert "of 4 questions 75.0% are answered, of 3 others 100.0% are refused" in ran.out
     assert "with fewer than 100 questions" in ran.err
-    assert "with fewer than 100 questions" not in calibrate(OURS * 25, OTHERS * 40).err
+    monkeypatch.setattr(calibration, "_FEW", len(OTHERS))
+    assert "with fewer than" not in calibrate(OURS, OTHERS).err
 
 
 @pytest.mark.parametrize(
