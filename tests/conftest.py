@@ -15,8 +15,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-# Thousands of tests stay until the end: the collector need not look through them again and again. What tests
-# leave is collected, but not after every 700 objects.
+# Thousands of tests stay until the end: the collector need not look through them again and again.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection() -> None:
     gc.disable()
@@ -24,7 +23,6 @@ def pytest_collection() -> None:
 
 def pytest_collection_finish() -> None:
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
     gc.enable()
 
 
