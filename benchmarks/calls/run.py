@@ -54,6 +54,7 @@ class Plan:
     clients: Sequence[int] = throughput.CLIENTS
     crowded: Sequence[type[Operation]] = (*EVERYDAY, SearchMany)
     """Operations with several clients."""
+    most_turns: int = 5
     merges: Sequence[type[Merge]] = MERGES
     many_articles: bool = True
     words: int = 80
@@ -66,9 +67,10 @@ QUICK = Plan(
     messages=10_000,
     calls=10,
     delayed_calls=5,
-    seconds=0.1,
+    seconds=0.05,
     clients=(1, 4),
     crowded=(IngestKnown, History),
+    most_turns=2,
     merges=MERGES[:1],
     many_articles=False,
     rounds=1,
@@ -187,7 +189,7 @@ def _rates(
     for operation, clients in product(operations, plan.clients):
         contenders = [contender for contender in CONTENDERS if contender.does(operation)]
         turns: dict[str, list[float]] = {contender.key: [] for contender in contenders}
-        for contender in contenders * operation.turns:
+        for contender in contenders * min(operation.turns, plan.most_turns):
             rate = throughput.calls_per_second(
                 url, operation, contender, supply, clients=clients, seconds=plan.seconds
             )

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -19,6 +20,7 @@ from app.channels import FolderStore, email, messages_in, parse_archive, safe_na
 from app.channels.email import charsets
 from app.errors import InvalidPayload
 from app.schemas import Attachment, InboundMessage
+from tests._numbered import any_bytes, check_numbered
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=30)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT | st.binary(max_size=5)
@@ -54,56 +56,55 @@ LABELS = st.sampled_from(
         "",
     ]
 )
-LINES = st.sampled_from(
-    [
-        "",
-        " ",
-        "Hello",
-        "> quoted",
-        ">> older",
-        "-- ",
-        "--",
-        "On Mon, 3 Mar 2025 at 10:11 Ann <ann@x.example> wrote:",
-        "From: a@x.example",
-        "Sent: 3 Mar 2025",
-        "Date: 3 Mar 2025",
-        "To: b",
-        "Subject: c",
-        "_" * 32,
-        "> 5 users",
-        "-----Original Message-----",
-        "Begin forwarded message:",
-        "Sent from my iPhone",
-        "Am 3.3.25 schrieb A:",
-    ]
-)
-ELEMENTS = st.sampled_from(
-    [
-        "<div>",
-        "</div>",
-        "<blockquote type=cite>",
-        "</blockquote>",
-        "<p>",
-        "text ",
-        "<br>",
-        "<pre>",
-        "</pre>",
-        "<td>",
-        "<div class=gmail_quote>",
-        "<div class=gmail_attr>",
-        '<div id="divRplyFwdMsg">',
-        "<img alt=x>",
-        "&gt; ",
-        "\n",
-        "<span class=gmail_signature_prefix>-- ",
-        "<a href='http://x'>",
-        "</a>",
-        "\ufdd0",
-        "<!--",
-        "<",
-        "wrote:",
-    ]
-)
+LINE_TEXTS = [
+    "",
+    " ",
+    "Hello",
+    "> quoted",
+    ">> older",
+    "-- ",
+    "--",
+    "On Mon, 3 Mar 2025 at 10:11 Ann <ann@x.example> wrote:",
+    "From: a@x.example",
+    "Sent: 3 Mar 2025",
+    "Date: 3 Mar 2025",
+    "To: b",
+    "Subject: c",
+    "_" * 32,
+    "> 5 users",
+    "-----Original Message-----",
+    "Begin forwarded message:",
+    "Sent from my iPhone",
+    "Am 3.3.25 schrieb A:",
+]
+LINES = st.sampled_from(LINE_TEXTS)
+ELEMENT_TEXTS = [
+    "<div>",
+    "</div>",
+    "<blockquote type=cite>",
+    "</blockquote>",
+    "<p>",
+    "text ",
+    "<br>",
+    "<pre>",
+    "</pre>",
+    "<td>",
+    "<div class=gmail_quote>",
+    "<div class=gmail_attr>",
+    '<div id="divRplyFwdMsg">',
+    "<img alt=x>",
+    "&gt; ",
+    "\n",
+    "<span class=gmail_signature_prefix>-- ",
+    "<a href='http://x'>",
+    "</a>",
+    "\ufdd0",
+    "<!--",
+    "<",
+    "wrote:",
+]
+ELEMENTS = st.sampled_from(ELEMENT_TEXTS)
+LINES_AND_ELEMENTS = LINE_TEXTS + ELEMENT_TEXTS
 
 HEADERS = ("From", "To", "Subject", "Message-ID", "References", "Date", "Content-Type", "Content-Disposition")
 PIECES = (
@@ -359,22 +360,37 @@ def test_any_name_is_safe(written, media_type):
         assert FolderStore(folder)(Attachment(filename=name), b"x").startswith("file://")
 
 
-@pytest.mark.soak
-@settings(max_examples=20_000, deadline=None)
-@given(st.binary(max_size=2000))
-def test_very_many_bytes_as_a_mail(raw):
+def parse_under_each_head(raw: bytes) -> None:
     for head in (b"", b"From: a@example.com\r\n", b"From: a@example.com\r\nContent-Type: text/html\r\n\r\n"):
         with contextlib.suppress(InvalidPayload):
             assert_storable([email.parse(head + raw, account="desk", authserv_id="mx")])
 
 
 @pytest.mark.soak
-@settings(max_examples=10_000, deadline=None)
-@given(st.lists(LINES | ELEMENTS, max_size=60).map("\n".join), st.sampled_from(["plain", "html"]))
-def test_very_many_lines_and_elements_as_a_reply(body, kind):
-    head = f"From: a@example.com\r\nSubject: Re: x\r\nContent-Type: text/{kind}; charset=utf-8\r\n\r\n"
+def test_very_many_bytes_as_a_mail():
+    check_numbered(
+        20_000,
+        lambda random: any_bytes(random, doublings=11),
+        parse_under_each_head,
+        name="bytes",
+    )
 
-    assert_storable([email.parse((head + body).encode(), account="desk")])
+
+def any_reply(random: Random) -> bytes:
+    kind = random.choice(["plain", "html"])
+    head = f"From: a@example.com\r\nSubject: Re: x\r\nContent-Type: text/{kind}; charset=utf-8\r\n\r\n"
+    lines = random.choices(LINES_AND_ELEMENTS, k=random.randint(0, 60))
+    return (head + "\n".join(lines)).encode()
+
+
+@pytest.mark.soak
+def test_very_many_lines_and_elements_as_a_reply():
+    check_numbered(
+        10_000,
+        any_reply,
+        lambda raw: assert_storable([email.parse(raw, account="desk")]),
+        name="reply",
+    )
 
 
 @PROFILE

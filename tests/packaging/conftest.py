@@ -42,7 +42,7 @@ def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def _once(folder: Path) -> Iterator[bool]:
+def once(folder: Path) -> Iterator[bool]:
     """Whether the folder is still to be made; other processes wait until it is."""
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -54,7 +54,7 @@ def _once(folder: Path) -> Iterator[bool]:
 @pytest.fixture(scope="session")
 def wheel(common: Path, run: Run) -> Path:
     folder = common / "wheel"
-    with _once(folder) as is_first:
+    with once(folder) as is_first:
         if is_first:
             folder.mkdir()
             built = run(
@@ -68,7 +68,7 @@ def wheel(common: Path, run: Run) -> Path:
 def programs(common: Path, wheel: Path, run: Run) -> Path:
     """An environment that has the wheel, and what it needs from the tests' own; its folder of programs."""
     folder = common / "environment"
-    with _once(folder) as is_first:
+    with once(folder) as is_first:
         if is_first:
             folder.mkdir()
             _make_environment(folder, wheel, run)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from app.testing.postgres import Databases
+from tests.packaging.conftest import once
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples"
@@ -103,14 +104,28 @@ def test_an_examples_tests_pass_in_the_checkout_too():
     assert " passed" in tested.stdout, tested.stdout + tested.stderr
 
 
+@pytest.fixture(scope="module")
+def types(common: Path, programs: Path, run) -> Path:
+    """What mypy has read of the libraries, once for all test processes: most of what an example costs."""
+    folder = common / "types"
+    with once(folder) as is_first:
+        if is_first:
+            own = folder / "fastapi_async"
+            shutil.copytree(FOLDER / own.name, own, ignore=CACHES)
+            read = run(programs / "python", "-m", "mypy", cwd=own, MYPY_CACHE_DIR=str(folder / "cache"))
+            assert read.returncode == 0, read.stdout + read.stderr
+    return folder / "cache"
+
+
 @pytest.mark.soak
 @each
 def test_its_readme_works_to_the_letter(
-    example, run, programs, wheel, *, common, tmp_path, crm_databases: Databases
+    example, run, programs, wheel, *, types, tmp_path, crm_databases: Databases
 ):
     """Only the port is another one. Every dependency is there, as after an earlier example."""
     project = tmp_path / example.name
     shutil.copytree(example, project, ignore=CACHES)
+    shutil.copytree(types, tmp_path / "types")
     url, port = crm_databases.empty(), free_port()
     followed = run(
         "bash", "-c", SHELL + re.sub(r"\b8000\b", port, commands(example / "README.md")), cwd=project,
@@ -120,7 +135,7 @@ def test_its_readme_works_to_the_letter(
         PIP_FIND_LINKS=str(wheel.parent),
         PIP_CONSTRAINT=str(ROOT / "constraints.txt"),
         PIP_NO_BUILD_ISOLATION="0",  # which means: none
-        MYPY_CACHE_DIR=str(common / f"mypy-{os.environ.get('PYTEST_XDIST_WORKER')}"),
+        MYPY_CACHE_DIR=str(tmp_path / "types"),
         PYTEST_ADDOPTS="-p no:cacheprovider",
     )  # fmt: skip
 
