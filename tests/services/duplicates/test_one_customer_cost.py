@@ -78,3 +78,11 @@ def test_beyond_what_is_counted_it_is_as_many_as_analyze_saw(connection):
     likely = text("SELECT likely_key_holders(:key)")
     assert connection.scalar(likely, {"key": "word bruno"}) == pytest.approx(100, rel=0.3)
     assert connection.scalar(likely, {"key": "word ana"}) > 11_000
+
+
+def test_it_is_asked_in_a_transaction_that_only_reads(connection):
+    """The function that asks the planner is volatile, and writes nothing."""
+    grow(connection, 0, 5000)
+    connection.execute(text("SET TRANSACTION READ ONLY"))
+    only = connection.scalar(text("SELECT id FROM customers WHERE email = '120@gmail.com'"))
+    assert connection.execute(PAIRS_OF_ONE, {"only": only, "most": MOST, "unseen": 0}).all() == []
