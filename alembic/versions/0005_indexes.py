@@ -91,6 +91,7 @@ FUNCTIONS = {
     "person_keys": "text[], text",
     "customer_key_hashes": "text, text, text, text",
     "identifier_key_hashes": "text, text",
+    "likely_key_holders": "text",
     "key_holders": "text, integer",
     "count_customers": "",
 }

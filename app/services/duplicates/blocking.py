@@ -4,8 +4,9 @@ Two customers are compared if they have one of a few keys in common: a number, a
 name, a name or its beginning at one employer; or if an event tells of both. A key that very many hold singles
 out nobody and is left out, so that the pairs cannot grow with the square of the base.
 
-Both statements are made of the same parts and give the same rows: the one groups the keys of all, the other
-looks a customer's own up in indexes, and counts what else the pairs have there.
+Both statements are made of the same parts and find the same pairs: the one groups the keys of all, the other
+looks a customer's own up in indexes, and counts what else the pairs have there. It counts up to a fixed
+number; of what more have, which matters in a large base only, it takes what ANALYZE last saw for the count.
 """
 
 from __future__ import annotations
@@ -187,6 +188,12 @@ holders AS MATERIALIZED (
     SELECT key, least(count(*), (SELECT most + 1 FROM base)) AS holders FROM keys GROUP BY key
 )"""
 
+# How many have what more than that have, as ANALYZE last saw it: to count them would be to read the base.
+_BEYOND = """
+        CASE WHEN most > 10 * :most
+            THEN least(greatest(likely_key_holders(key), 10 * :most + 1), most + 1)
+            ELSE most + 1 END"""
+
 # Whoever shares a key or the employer with one customer, or an event.
 _NEAR = """
 own AS MATERIALIZED (
@@ -199,9 +206,9 @@ own AS MATERIALIZED (
     FROM customer_identifiers, unnest(address_keys(plain_address(identifier_type, identifier_value))) AS key
     WHERE customer_id = :only
 ), held AS MATERIALIZED (
-    SELECT key, holder FROM base CROSS JOIN own LEFT JOIN LATERAL key_holders(key, most) AS holder ON true
+    SELECT key, holder FROM own LEFT JOIN LATERAL key_holders(key, 10 * :most) AS holder ON true
 ), holders AS MATERIALIZED (
-    SELECT key, COALESCE(NULLIF(count(holder), 0), most + 1) AS holders FROM base, held GROUP BY key, most
+    SELECT key, COALESCE(NULLIF(count(holder), 0), {beyond}) AS holders FROM base, held GROUP BY key, most
 ), names AS MATERIALIZED (
     SELECT CAST(:only AS uuid) AS name
     UNION ALL
@@ -235,7 +242,7 @@ _COUNT_PAIRS = """
 counted AS MATERIALIZED (
     SELECT key, holders FROM holders
     UNION ALL
-    SELECT key, COALESCE(NULLIF((SELECT count(*) FROM key_holders(key, most)), 0), most + 1)
+    SELECT key, COALESCE(NULLIF((SELECT count(*) FROM key_holders(key, 10 * :most)), 0), {beyond})
     FROM base, (
         SELECT DISTINCT key
         FROM keys JOIN (SELECT one_id AS id FROM pairs UNION SELECT other_id FROM pairs) AS paired
@@ -258,6 +265,7 @@ PAIRS_OF_ONE = text(
     f"WITH {','.join(_OF_ONE)}".format(
         of_near_customers="WHERE id = ANY (ARRAY(SELECT id FROM near))",
         of_near_identifiers="WHERE customer_id = ANY (ARRAY(SELECT id FROM near))",
+        beyond=_BEYOND,
         of_named_events="""AND (events.customer_id = ANY (ARRAY(SELECT id FROM named))
             OR events.other_customer_id = ANY (ARRAY(SELECT id FROM named)))""",
         of_own_blocks="WHERE CAST(:only AS uuid) = ANY (members)",

@@ -64,7 +64,8 @@ def find_duplicates(
 
     One statement, and one more for a single customer. For all pairs it reads the whole base; the cost grows
     with the base and with the pairs that have something in common, not with the square of the base. For one
-    customer it reads those who share something with it, and of what is common one in a hundred customers.
+    customer it reads those who share something with it, and counts what is common up to a fixed number;
+    beyond that it takes the estimate of the last ANALYZE.
 
     Raises:
         CustomerNotFound: there is no such customer.
