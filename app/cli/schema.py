@@ -16,7 +16,9 @@ from ..settings import load_settings
 from .desk import Database, crm, example, open_database
 from .show.json import JsonOption, print_json
 
-db = typer.Typer(help="Bring the database's schema up or down.", no_args_is_help=True)
+db = typer.Typer(
+    help="The database: where it is, its schema, its roles, a backup put back.", no_args_is_help=True
+)
 crm.add_typer(db, name="db")
 
 Revision = Annotated[str, typer.Argument(metavar="REVISION", help="A revision, or a step such as +1 or -1.")]
