@@ -110,12 +110,15 @@ def describe_tables() -> str:
     tables = _tables()
     return (
         "# Tables\n\n"
-        "What the models say. The eight tables that the project began with have exactly the columns of\n"
-        "their DDL; the others stand beside them.\n\n"
+        "The columns, as the models have them. The project began with `customers`,\n"
+        "`customer_identifiers`, `conversations`, `messages`, `tickets`, `knowledge_base`,\n"
+        "`channel_configs` and `agent_metrics`; the other tables stand beside them. The column `metadata`\n"
+        "is the attribute `extra` in Python. Write to a table only as [plain SQL](../sql.md) says.\n\n"
         "[![The tables and their foreign keys](tables.svg)](tables.svg)\n\n"
-        "A row of the right one belongs to one of the left; where the line is dashed, it need not.\n\n"
+        "Each line is a foreign key, from the table on its right to the one on its left.\n"
+        "A dashed one may be NULL.\n\n"
         "## A ticket's status\n\n"
-        "The database refuses every other step, whoever takes it.\n\n"
+        "These steps are allowed; the database refuses every other one, whoever tries it.\n\n"
         "![The states of a ticket](ticket-states.svg)\n\n"
         "| from | to |\n|---|---|\n"
         + "\n".join(
@@ -162,7 +165,7 @@ def _columns(table: Table) -> str:
         for meaning in [meanings.get(column.name, "")]
     ]
     title = f"## {table.name}\n\n" + (f"{_first_line(mapper.class_)}\n\n" if mapper.class_.__doc__ else "")
-    return f"{title}| column | type | |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    return f"{title}| column | type | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
 def _meanings(mapper: Mapper[Any]) -> dict[str, str]:

@@ -49,13 +49,19 @@ def _edit(
     *,
     actor: Annotated[str, typer.Option(help="Who changes it, for the record: human:7.")],
     comment: Annotated[str | None, typer.Option(help="Why, for the record.")] = None,
-    enabled: Annotated[bool | None, typer.Option("--enable/--disable")] = None,
-    max_length: Annotated[
-        int | None, typer.Option(help="Of an answer: words, on WhatsApp characters.")
+    enabled: Annotated[
+        bool | None, typer.Option("--enable/--disable", help="Whether answers leave by it.")
     ] = None,
-    tone: ChannelTone | None = None,
-    template: Annotated[str | None, typer.Option(help="A file, whose text an answer stands in.")] = None,
-    no_template: Annotated[bool, typer.Option("--no-template", help="Answers stand alone.")] = False,
+    max_length: Annotated[
+        int | None, typer.Option(help="Of an answer: in words, on WhatsApp in characters.")
+    ] = None,
+    tone: Annotated[ChannelTone | None, typer.Option(help="For whoever writes the answers.")] = None,
+    template: Annotated[
+        str | None, typer.Option(help="A file with {{response_body}} in it: the text around each answer.")
+    ] = None,
+    no_template: Annotated[
+        bool, typer.Option("--no-template", help="Send answers without a text around them.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Change a channel's settings; what is not named stays."""

@@ -48,7 +48,7 @@ COMMANDS = {
     "knowledge": Entry("program", "The articles that questions are answered from."),
     "channels": Entry("program", "How we talk on each channel: length, tone, template."),
     "customers": Entry("program", "Customers who are one person, and what was decided about them."),
-    "db": Entry("program", "Bring the database's schema up or down."),
+    "db": Entry("program", "The database: where it is, its schema, its roles, a backup put back."),
     "tickets": Entry("tickets", "List tickets, and look after them."),
     "knowledge ingest": Entry(
         "knowledge", "Store documents as articles, and embed them. What did not change costs nothing."

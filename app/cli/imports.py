@@ -39,7 +39,7 @@ ArchivedOption = Annotated[
     bool | None,
     typer.Option(
         "--archived/--live",
-        help="Of the past: dated as received, wakes no ticket. Archives are, if neither is said.",
+        help="Of the past: keeps its dates, wakes no ticket. By default so are archives and imports.",
     ),
 ]
 
@@ -61,12 +61,10 @@ _IMPORTS: dict[Kind, Callable[..., ImportReport]] = {
 def _import(
     path: Annotated[
         Path,
-        typer.Argument(
-            metavar="FILE", help="A .jsonl, .csv, .mbox or .mbox.gz file. - is one on standard input."
-        ),
+        typer.Argument(metavar="FILE", help="A .jsonl, .csv, .mbox or .mbox.gz file; - for standard input."),
     ],
     kind: Annotated[
-        Kind | None, typer.Option(help="What the rows are; by default, what the first one looks like.")
+        Kind | None, typer.Option(help="What the rows are; by default guessed by the fields of the first.")
     ] = None,
     archived: ArchivedOption = None,
     rejects: RejectsOption = None,

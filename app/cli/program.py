@@ -55,7 +55,11 @@ customers = typer.Typer(
     help="Customers who are one person, and what was decided about them.",
     no_args_is_help=True,
 )
-db = typer.Typer(cls=Group, help="Bring the database's schema up or down.", no_args_is_help=True)
+db = typer.Typer(
+    cls=Group,
+    help="The database: where it is, its schema, its roles, a backup put back.",
+    no_args_is_help=True,
+)
 tickets = typer.Typer(
     cls=Group,
     help="List tickets, and look after them.",

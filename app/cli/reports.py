@@ -22,14 +22,16 @@ from .show import page as html_page
 from .show import tickets as show
 from .show.json import JsonOption, print_json
 from .show.tables import console
-from .tickets import Day, Days, utc
+from .tickets import DAYS, Day, Days, utc
 
 
 @crm.command("report", epilog=example("report --days 90 --by category --html report.html"))
 def _report(
     by: Annotated[TicketGrouping, typer.Option(help="What to group by.")] = TicketGrouping.CHANNEL,
     days: Days = 30,
-    until: Day = None,
+    until: Annotated[
+        Day, typer.Option(formats=DAYS, help="The report ends where this day (UTC) begins, by default now.")
+    ] = None,
     *,
     html: Annotated[
         Path | None,

@@ -23,8 +23,10 @@ from .show import tickets as show
 from .show.json import BeforeOption, JsonOption, page, print_json
 from .show.tables import console
 
-Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day, UTC.")]
-Days = Annotated[int, typer.Option(min=1, max=36_500)]
+Days = Annotated[int, typer.Option(min=1, max=36_500, help="How many days.")]
+Day = datetime | None
+DAYS = ["%Y-%m-%d"]
+SEVERAL = "Only these; may be repeated."
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="TKT-0042, 42, or the ticket's id.")]
 
 
@@ -74,15 +76,15 @@ def _show_ticket(session: Session, number: str, *, messages: int, as_json: bool)
 def _list(
     context: typer.Context,
     *,
-    status: Annotated[list[TicketStatus] | None, typer.Option(help="Only these; may be repeated.")] = None,
-    priority: Annotated[list[TicketPriority] | None, typer.Option()] = None,
-    category: Annotated[list[TicketCategory] | None, typer.Option()] = None,
-    channel: Annotated[list[Channel] | None, typer.Option()] = None,
-    assignee: Annotated[str | None, typer.Option(help="human:7, ai:support-agent")] = None,
+    status: Annotated[list[TicketStatus] | None, typer.Option(help=SEVERAL)] = None,
+    priority: Annotated[list[TicketPriority] | None, typer.Option(help=SEVERAL)] = None,
+    category: Annotated[list[TicketCategory] | None, typer.Option(help=SEVERAL)] = None,
+    channel: Annotated[list[Channel] | None, typer.Option(help=SEVERAL)] = None,
+    assignee: Annotated[str | None, typer.Option(help="Only this one's: human:7, ai:support-agent.")] = None,
     unassigned: Annotated[bool, typer.Option("--unassigned", help="Only what nobody has.")] = False,
     customer: Annotated[str | None, typer.Option(help=PERSON)] = None,
-    since: Day = None,
-    until: Day = None,
+    since: Annotated[Day, typer.Option(formats=DAYS, help="Opened on this day (UTC) or later.")] = None,
+    until: Annotated[Day, typer.Option(formats=DAYS, help="Opened before this day (UTC) began.")] = None,
     limit: Limit = 25,
     before: BeforeOption = None,
     as_json: JsonOption = False,
@@ -120,7 +122,7 @@ def _list(
 
 @tickets.command("verify", epilog=example("tickets verify TKT-0042"))
 def _verify(
-    number: Annotated[str | None, typer.Argument(metavar="[NUMBER]", help="Only this one.")] = None,
+    number: Annotated[str | None, typer.Argument(metavar="NUMBER", help="Only this one.")] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:

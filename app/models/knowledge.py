@@ -78,7 +78,7 @@ class KnowledgeBaseEntry(Base):
     category: Mapped[KnowledgeCategory] = mapped_column(code(KnowledgeCategory, 100))
     source: Mapped[str | None] = mapped_column(String(255), server_default="product-docs")
     embedding: Mapped[list[float] | None] = mapped_column(Vector(EMBEDDING_DIMENSIONS), deferred=True)
-    """Unit length, zero-padded to 1536; ``extra["embedding"]`` names the model and the text's hash."""
+    """Unit length, zero-padded to 1536; ``metadata["embedding"]`` names the model and the text's hash."""
     extra: Mapped[dict[str, Any] | None] = metadata_column()
     is_active: Mapped[bool | None] = mapped_column(Boolean, server_default=true())
     created_at: Mapped[CreatedAt]
