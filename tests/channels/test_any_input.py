@@ -31,31 +31,10 @@ ANY_JSON = st.recursive(
 )
 PROFILE = settings(max_examples=100, deadline=None)
 
-LABELS = st.sampled_from(
-    [
-        "utf-8",
-        "gb2312",
-        "big5",
-        "shift_jis",
-        "iso-2022-jp",
-        "euc-jp",
-        "ks_c_5601-1987",
-        "iso-8859-1",
-        "utf-7",
-        "hz",
-        "utf-16",
-        "utf-32",
-        "iso-2022-kr",
-        "cp1252",
-        "tis-620",
-        "x-user-defined",
-        "replacement",
-        "hex",
-        "rot13",
-        "\x00",
-        "",
-    ]
-)
+LABELS = st.sampled_from([
+    "utf-8", "gb2312", "big5", "shift_jis", "iso-2022-jp", "euc-jp", "ks_c_5601-1987", "iso-8859-1", "utf-7", "hz", "utf-16",
+    "utf-32", "iso-2022-kr", "cp1252", "tis-620", "x-user-defined", "replacement", "hex", "rot13", "\x00", "",
+])  # fmt: skip
 LINE_TEXTS = [
     "",
     " ",
