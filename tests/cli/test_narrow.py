@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app.cli.show.tables import new_table
+from app.cli.show.tables import console, new_table
 from app.database import make_engine
 from app.models import Channel, TicketStatus
 from app.services import channel_settings, merging, tickets
@@ -203,3 +203,12 @@ def test_help_fits_60_columns_and_has_the_example(crm: Run, command: str) -> Non
     assert ran.code == 0
     assert [line for line in ran.out.splitlines() if len(line.rstrip()) > 60] == []
     assert not command or "Example: crm" in ran.out
+
+
+def test_what_goes_on_in_its_line_keeps_its_space(monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    out = console()
+    out.print("tickets: ", end="")
+    out.print("2   ")
+
+    assert capsys.readouterr().out == "tickets: 2\n"

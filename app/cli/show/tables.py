@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 _PIPE_WIDTH = 100_000
 _GAP = 2
-_FILLING = re.compile(" +$", re.MULTILINE)
+_FILLING = re.compile(" +(?=\n)")
 _UNITS = {
     "d": timedelta(days=1),
     "h": timedelta(hours=1),

@@ -4,9 +4,10 @@ Two customers are compared if they have one of a few keys in common: a number, a
 name, a name or its beginning at one employer; or if an event tells of both. A key that very many hold singles
 out nobody and is left out, so that the pairs cannot grow with the square of the base.
 
-Both statements are made of the same parts and find the same pairs: the one groups the keys of all, the other
-looks a customer's own up in indexes, and counts what else the pairs have there. It counts up to a fixed
-number; of what more have, which matters in a large base only, it takes what ANALYZE last saw for the count.
+Both statements are made of the same parts: the one groups the keys of all, the other looks a customer's
+own up in indexes, and counts what else the pairs have there. It counts up to a fixed number; of what more
+have it takes what ANALYZE last saw for the count. They find the same pairs, but where a base of more than
+40,000 has changed so much since that ANALYZE that a key of very many is now one of few.
 """
 
 from __future__ import annotations
